@@ -1,0 +1,130 @@
+"""The typed shape of the YAML files' ``args``: everything that tunes the service and is no address.
+
+A file is an ordinary Ray Serve config: replicas, autoscaling, queues and ``user_config`` stand under
+``deployments`` as Serve defines them; ``args`` is what ``serve_app.main:build_app`` receives.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+FASHION_CLIP = "patrickjohncyh/fashion-clip"
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class ClosedModel(BaseModel):
+    """Refuses unknown keys, and names the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_nearest_key(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key in values:
+                if key not in cls.model_fields:
+                    raise ValueError(unknown_key(str(key), list(cls.model_fields)))
+        return values
+
+
+def unknown_key(key: str, known: list[str]) -> str:
+    """The message for a key that does not exist."""
+    nearest = get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(sorted(known))}"
+    return f"unknown key '{key}': {hint}"
+
+
+class ModelArgs(ClosedModel):
+    """Which checkpoint is served."""
+
+    name: str = Field(default=FASHION_CLIP, description="Hub name, or a directory in Hugging Face CLIP format.")
+    revision: str | None = Field(default=None, description="Commit of a hub checkpoint; None pins the known one.")
+    fallback: str | None = Field(
+        default=None, description="Directory used, loudly, where `name` is neither cached nor downloadable."
+    )
+    hub_timeout_s: PositiveFloat = 5.0
+    fell_back: bool = Field(default=False, description="Set by the launcher; not meant for files.")
+
+
+class EmbedderArgs(ClosedModel):
+    """How one tower runs inside each of its replicas."""
+
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, …")
+    dtype: DType = "auto"
+    threads: PositiveInt | None = Field(default=None, description="Torch threads; None: the replica's CPU share.")
+
+
+class EmbedderUserConfig(ClosedModel):
+    """Live-tunable: a change is applied to running replicas without a restart."""
+
+    max_batch_size: PositiveInt = 16
+    batch_wait_timeout_s: float = Field(default=0.0, ge=0.0)
+
+
+class SearchUserConfig(ClosedModel):
+    """Live-tunable batching of search queries."""
+
+    max_batch_size: PositiveInt = 32
+    batch_wait_timeout_s: float = Field(default=0.0, ge=0.0)
+
+
+class CollectionArgs(ClosedModel):
+    """HNSW parameters of new Chroma collections."""
+
+    max_neighbors: PositiveInt = 32
+    ef_construction: PositiveInt = 200
+    ef_search: PositiveInt = 200
+
+
+class IndexerArgs(ClosedModel):
+    """Background work: how it is claimed, cut and retried."""
+
+    claim_size: PositiveInt = Field(default=32, description="Photos per Ray task.")
+    max_tasks: PositiveInt = Field(default=2, description="Ray tasks in flight.")
+    embed_batch: PositiveInt = Field(default=8, description="Photos per call to the embedder (≤ 24: 4 MB limit).")
+    task_num_cpus: float = Field(default=0.25, gt=0)
+    lease_s: PositiveFloat = Field(default=60.0, description="A crashed task's photos are claimed again after this.")
+    max_attempts: PositiveInt = Field(default=5, description="Crashes after which a photo is `failed`.")
+    retry_delay_s: PositiveFloat = 2.0
+    poll_interval_s: PositiveFloat = 0.25
+
+    @model_validator(mode="after")
+    def _fits_message_limit(self) -> Self:
+        if self.embed_batch > 24:
+            raise ValueError(
+                f"embed_batch is {self.embed_batch}: calls between deployments carry at most 4 MB, "
+                "which is 24 photos of 224×224; use 24 or less"
+            )
+        return self
+
+
+class PhotoArgs(ClosedModel):
+    """What an upload may be."""
+
+    max_bytes: PositiveInt = 20 * 2**20
+    max_pixels: PositiveInt = 25_000_000
+    url_lifetime_s: PositiveInt = 3600
+
+
+class TimeoutArgs(ClosedModel):
+    """Upper limits of one request's steps, in seconds."""
+
+    embed_s: PositiveFloat = 10.0
+    search_s: PositiveFloat = 10.0
+    database_s: PositiveFloat = 10.0
+
+
+class AppArgs(ClosedModel):
+    """All of ``args``."""
+
+    model: ModelArgs = ModelArgs()
+    text_embedder: EmbedderArgs = EmbedderArgs()
+    image_embedder: EmbedderArgs = EmbedderArgs()
+    collection: CollectionArgs = CollectionArgs()
+    indexer: IndexerArgs = IndexerArgs()
+    photos: PhotoArgs = PhotoArgs()
+    timeouts: TimeoutArgs = TimeoutArgs()
+    database_connections: PositiveInt = Field(default=8, description="Pool size of each process that reads rows.")

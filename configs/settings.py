@@ -1,0 +1,48 @@
+"""Addresses and secrets, read from the environment (``.env.example`` lists every variable)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL
+
+
+class Settings(BaseSettings):
+    """What differs between one installation and the next; tuning belongs in the YAML files."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+
+    database_url: str | None = Field(default=None, description="Whole URL; wins over the DB_* parts.")
+    db_host: str = "127.0.0.1"
+    db_port: int = 5432
+    db_name: str | None = None
+    db_user: str | None = None
+    db_password: SecretStr | None = None
+    chroma_url: str | None = Field(default=None, description="e.g. http://127.0.0.1:8001")
+    media_url: str | None = Field(default=None, description="fsspec URL: file:///var/photos, s3://bucket/photos")
+    secret_key: SecretStr | None = Field(default=None, description="Root of every derived secret.")
+    public_url: str | None = Field(default=None, description="How clients reach the service, for photo URLs.")
+
+    def sqlalchemy_url(self) -> URL | str | None:
+        """The database's address, or None where nothing names one."""
+        if self.database_url is not None:
+            return self.database_url.replace("postgresql://", "postgresql+psycopg2://", 1)
+        if self.db_name is None or self.db_user is None:
+            return None
+        password = self.db_password.get_secret_value() if self.db_password is not None else None
+        return URL.create(
+            "postgresql+psycopg2",
+            username=self.db_user,
+            password=password,
+            host=self.db_host,
+            port=self.db_port,
+            database=self.db_name,
+        )
+
+
+def derive_secret(root: str, purpose: str) -> bytes:
+    """A 32-byte secret for one purpose, so that a leak of one does not open another (RFC 5869, expand)."""
+    return hmac.new(root.encode(), purpose.encode() + b"\x01", hashlib.sha256).digest()

@@ -1,0 +1,110 @@
+"""A shop's product photo, its index state and its embedding."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Column, Index, LargeBinary, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from models.columns import created_at_column, text_enum, timestamp
+
+
+class ImageStatus(StrEnum):
+    """pending → processing → embedded | failed; deleting from anywhere."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    EMBEDDED = "embedded"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+class Image(SQLModel, table=True):
+    """One photo (the seed's ImageCollection).
+
+    The lease (``lease_token``, ``lease_until``) is held by at most one Ray task at a time; whoever finds
+    its token gone discards its result.
+    """
+
+    __table_args__ = (
+        Index(
+            "uq_image_shop_sku",
+            "shop_id",
+            "sku",
+            unique=True,
+            postgresql_where=text("status <> 'deleting'"),
+        ),
+        Index("ix_image_shop_id_id", "shop_id", "id"),
+        Index(
+            "ix_image_work",
+            "id",
+            postgresql_where=text("status IN ('pending', 'processing', 'deleting')"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    shop_id: int = Field(foreign_key="shop.id", ondelete="CASCADE")
+    sku: str = Field(max_length=250)
+    product_id: str | None = Field(default=None, max_length=250)
+    name: str = Field(max_length=250)
+    description: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
+    category_id: int | None = Field(default=None, foreign_key="category.id", ondelete="SET NULL")
+    style_id: int | None = Field(default=None, foreign_key="style.id", ondelete="SET NULL")
+    age_group_id: int | None = Field(default=None, foreign_key="age_group.id", ondelete="SET NULL")
+    attributes: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
+    )
+    product_url: str | None = Field(default=None, max_length=2000)
+
+    photo_key: str = Field(max_length=250)
+    photo_sha256: str = Field(max_length=64)
+    photo_bytes: int
+    photo_width_px: int
+    photo_height_px: int
+    photo_type: str = Field(max_length=32)
+
+    status: ImageStatus = Field(default=ImageStatus.PENDING, sa_column=text_enum(ImageStatus))
+    attempts: int = Field(default=0)
+    lease_token: str | None = Field(default=None, max_length=32)
+    lease_until: datetime | None = Field(default=None, sa_column=timestamp())
+    error: str | None = Field(default=None, max_length=1000)
+    created_at: datetime | None = Field(default=None, sa_column=created_at_column())
+    updated_at: datetime | None = Field(default=None, sa_column=created_at_column())
+    embedded_at: datetime | None = Field(default=None, sa_column=timestamp())
+
+
+class Embedding(SQLModel, table=True):
+    """The vector of one photo under one model: the truth that Chroma caches."""
+
+    __table_args__ = (Index("ix_embedding_sha256", "photo_sha256", "model_key"),)
+
+    image_id: int = Field(foreign_key="image.id", ondelete="CASCADE", primary_key=True)
+    model_key: str = Field(max_length=250, primary_key=True)
+    photo_sha256: str = Field(max_length=64)
+    vector: bytes = Field(sa_column=Column(LargeBinary, nullable=False), description="float32 little-endian, unit length")
+    created_at: datetime | None = Field(default=None, sa_column=created_at_column())
+
+
+class IndexState(StrEnum):
+    BUILDING = "building"
+    LIVE = "live"
+    RETIRED = "retired"
+
+
+class IndexVersion(SQLModel, table=True):
+    """One generation of the search index; all its vectors come from one model."""
+
+    __tablename__ = "index_version"
+    __table_args__ = (
+        Index("uq_index_version_live", "state", unique=True, postgresql_where=text("state = 'live'")),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    model_key: str = Field(max_length=250)
+    dimension: int
+    state: IndexState = Field(sa_column=text_enum(IndexState))
+    created_at: datetime | None = Field(default=None, sa_column=created_at_column())

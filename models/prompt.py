@@ -1,0 +1,33 @@
+"""The log of shoppers' prompts and what they were shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Column, Float, Index, Integer, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlmodel import Field, SQLModel
+
+from models.columns import created_at_column
+
+
+class Prompt(SQLModel, table=True):
+    """One answered recommendation request (the seed's Prompt_API)."""
+
+    __table_args__ = (Index("ix_prompt_shop_created", "shop_id", "created_at"),)
+
+    id: UUID = Field(primary_key=True)
+    shop_id: int = Field(foreign_key="shop.id", ondelete="CASCADE")
+    api_key_id: int | None = Field(default=None, foreign_key="api_key.id", ondelete="SET NULL")
+    prompt: str = Field(sa_column=Column(Text, nullable=False))
+    number_recommended: int
+    filters: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
+    )
+    result_ids: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
+    scores: list[float] = Field(sa_column=Column(ARRAY(Float), nullable=False))
+    model_key: str = Field(max_length=250)
+    duration_ms: float
+    created_at: datetime | None = Field(default=None, sa_column=created_at_column())
