@@ -21,7 +21,7 @@ _Answer = TypeVar("_Answer")
 FASHION_CLIP = "patrickjohncyh/fashion-clip"
 FASHION_CLIP_REVISION = "7e3ba62ce16b379a1ab479346b66f192e76f51b7"
 
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -31,7 +31,7 @@ _TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-_NEEDED_FILES = ("config.json", *PREPROCESSOR_FILES, *_TOKENIZER_FILES, *WEIGHT_FILES, "model-*.safetensors")
+_NEEDED_FILES = ("config.json", *PREPROCESSOR_FILES, *_TOKENIZER_FILES, *_WEIGHT_FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,20 @@ def missing_files(directory: Path) -> list[str]:
     """What ``directory`` lacks of a CLIP checkpoint, in words; empty when it is complete."""
     has = {path.name for path in directory.iterdir()}
     missing = [] if "config.json" in has else ["config.json"]
-    if not has.intersection(WEIGHT_FILES):
-        missing.append("model.safetensors")
+    missing += sorted(_weight_files(directory) - has)
     if "tokenizer.json" not in has and not {"vocab.json", "merges.txt"} <= has:
         missing.append("tokenizer.json")
     if not has.intersection(PREPROCESSOR_FILES):
         missing.append("preprocessor_config.json")
     return missing
+
+
+def _weight_files(directory: Path) -> set[str]:
+    index = directory / "model.safetensors.index.json"
+    if not index.is_file():
+        return {"model.safetensors"}
+    shards: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
+    return set(shards.values())
 
 
 def _require_complete(directory: Path) -> None:
@@ -142,17 +149,19 @@ def _require_complete(directory: Path) -> None:
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        found = Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except (OSError, ValueError):
+        found = try_to_load_from_cache(name, "config.json", revision=revision)
+    except HFValidationError as error:
+        raise _unavailable(name, revision, "it is no name that the hub allows") from error
+    if not isinstance(found, str):
         return None
-    return None if missing_files(found) else found
+    return None if missing_files(Path(found).parent) else Path(found).parent
 
 
 def _download(name: str, revision: str | None, timeout_s: float, allow_download: bool) -> Path:
-    from httpx import HTTPError
     from huggingface_hub import HfApi, snapshot_download
 
     if not allow_download:
@@ -162,9 +171,9 @@ def _download(name: str, revision: str | None, timeout_s: float, allow_download:
         return Path(snapshot_download(name, revision=found, allow_patterns=list(_NEEDED_FILES)))
     except TimeoutError as error:
         raise _unavailable(name, revision, f"the hub did not answer within {timeout_s:g} s") from error
-    except (OSError, ValueError, HTTPError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _unavailable(name, revision, f"the hub said: {reason}") from error
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise _unavailable(name, revision, f"asking the hub ended with: {reason}") from error
 
 
 def _within(call: Callable[[], _Answer], timeout_s: float) -> _Answer:

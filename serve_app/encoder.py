@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -216,6 +217,20 @@ def _cpu_has_bfloat16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar, and no report of the other tower's weights as unexpected."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
 def _load_tokenizer(checkpoint: Path, config: CLIPConfig) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
     tokenizer.padding_side = tokenizer.truncation_side = "right"
@@ -227,9 +242,7 @@ def _load_tokenizer(checkpoint: Path, config: CLIPConfig) -> Any:
 def _load_tower(checkpoint: Path, tower: Tower, config: CLIPConfig, dtype: torch.dtype) -> PreTrainedModel:
     own = config.text_config if tower == "text" else config.vision_config
     own.projection_dim = config.projection_dim
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
+    with _quiet():
         model, report = _MODEL_CLASSES[tower].from_pretrained(
             checkpoint,
             config=own,
@@ -240,8 +253,6 @@ def _load_tower(checkpoint: Path, tower: Tower, config: CLIPConfig, dtype: torch
             attn_implementation="sdpa",
             output_loading_info=True,
         )
-    finally:
-        transformers_logging.set_verbosity(verbosity)
     if missing := sorted(report["missing_keys"]):
         raise ConfigurationError(
             f"The checkpoint {checkpoint} lacks {len(missing)} weights of the {tower} tower, such as "
