@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,20 @@ PREPROCESSING_VERSION = "p1"
 MAX_PIXELS = 25_000_000
 ACCEPTED_TYPES = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
+# Resizing a strip of 1 x 25,000,000 px whole would take gigabytes. Past this ratio the square alone is
+# computed: the same pixels, but for Pillow's order of passes, which rounds some to a neighbouring value.
+_LONGEST_RESIZED = 8
 _ORIENTATION_TAG = 0x0112
+_EXIF_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    Warning,
+)
 _TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -174,7 +188,7 @@ def _orientation(photo: Image.Image) -> int:
     """EXIF orientation 1 to 8; damaged EXIF data counts as upright, since the pixels are fine."""
     try:
         value = int(photo.getexif().get(_ORIENTATION_TAG, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, Warning):
+    except _EXIF_ERRORS:
         return 1
     return value if value in _TRANSPOSED else 1
 
@@ -206,12 +220,14 @@ def _as_eight_bit(photo: Image.Image) -> Image.Image:
 
 
 def _resize_and_crop(photo: Image.Image, geometry: ImageGeometry) -> Image.Image:
-    """Compute the central square alone: the pixels of resize-then-crop, whatever the aspect ratio."""
     width, height = photo.size
     edge, side = geometry.shortest_edge_px, geometry.crop_px
     long = int(edge * max(width, height) / min(width, height))
     new_width, new_height = (edge, long) if width <= height else (long, edge)
     left, top = (new_width - side) // 2, (new_height - side) // 2
+    if long <= _LONGEST_RESIZED * edge:
+        resized = photo.resize((new_width, new_height), geometry.resample)
+        return resized.crop((left, top, left + side, top + side))
     x, y = width / new_width, height / new_height
     box = (left * x, top * y, min((left + side) * x, width), min((top + side) * y, height))
     return photo.resize((side, side), geometry.resample, box=box)
