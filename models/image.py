@@ -41,8 +41,15 @@ class Image(SQLModel, table=True):
         Index("ix_image_shop_id_id", "shop_id", "id"),
         Index(
             "ix_image_work",
+            "shop_id",
             "id",
-            postgresql_where=text("status IN ('pending', 'processing', 'deleting')"),
+            postgresql_where=text("status IN ('pending', 'processing')"),
+        ),
+        Index(
+            "ix_image_out_of_index",
+            "status",
+            "id",
+            postgresql_where=text("status IN ('deleting', 'failed')"),
         ),
     )
 
@@ -85,7 +92,9 @@ class Embedding(SQLModel, table=True):
     image_id: int = Field(foreign_key="image.id", ondelete="CASCADE", primary_key=True)
     model_key: str = Field(max_length=250, primary_key=True)
     photo_sha256: str = Field(max_length=64)
-    vector: bytes = Field(sa_column=Column(LargeBinary, nullable=False), description="float32 little-endian, unit length")
+    vector: bytes = Field(
+        sa_column=Column(LargeBinary, nullable=False), description="float32 little-endian, unit length"
+    )
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())
 
 

@@ -1,0 +1,84 @@
+"""The vectors that were computed, kept so that no photo is embedded twice by one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from db.work import ClaimedPhoto
+from models.image import Embedding, Image
+
+LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
+
+
+def stored(
+    session: Session, photos: Sequence[ClaimedPhoto], model_key: str
+) -> dict[int, NDArray[np.float32]]:
+    """Vectors that are known already, by image id: of the same photo (sha256) in the same shop."""
+    if not photos:
+        return {}
+    query = (
+        select(col(Image.shop_id), col(Embedding.photo_sha256), col(Embedding.vector))
+        .join(Image, col(Image.id) == Embedding.image_id)
+        .where(col(Embedding.model_key) == model_key)
+        .where(col(Embedding.photo_sha256).in_({photo.photo_sha256 for photo in photos}))
+        .where(col(Image.shop_id).in_({photo.shop_id for photo in photos}))
+        .distinct(col(Image.shop_id), col(Embedding.photo_sha256))
+    )
+    known = {(shop_id, sha256): vector for shop_id, sha256, vector in session.execute(query)}
+    return {
+        photo.image_id: _array(known[photo.shop_id, photo.photo_sha256])
+        for photo in photos
+        if (photo.shop_id, photo.photo_sha256) in known
+    }
+
+
+def save(session: Session, model_key: str, rows: Sequence[tuple[int, str, NDArray[np.float32]]]) -> None:
+    """Keep (image id, photo sha256, vector (d,)) rows; images that no longer exist are left out."""
+    wanted = [image_id for image_id, _, _ in rows]
+    locked = select(col(Image.id)).where(col(Image.id).in_(wanted)).order_by(col(Image.id))
+    existing = set(session.scalars(locked.with_for_update(read=True, key_share=True)))
+    values = [
+        {
+            "image_id": image_id,
+            "model_key": model_key,
+            "photo_sha256": sha256,
+            "vector": np.asarray(vector, LITTLE_ENDIAN_FLOAT32).tobytes(),
+        }
+        for image_id, sha256, vector in rows
+        if image_id in existing
+    ]
+    if not values:
+        return
+    statement = insert(Embedding).values(values)
+    new = statement.excluded
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["image_id", "model_key"],
+            set_={"photo_sha256": new.photo_sha256, "vector": new.vector, "created_at": func.now()},
+        )
+    )
+
+
+def load(
+    session: Session, shop_id: int, model_key: str, image_ids: Sequence[int] | None = None
+) -> dict[int, NDArray[np.float32]]:
+    """Vectors (d,) of the shop's photos by image id; of all its photos where ``image_ids`` is None."""
+    query = (
+        select(col(Embedding.image_id), col(Embedding.vector))
+        .join(Image, col(Image.id) == Embedding.image_id)
+        .where(col(Image.shop_id) == shop_id, col(Embedding.model_key) == model_key)
+    )
+    if image_ids is not None:
+        query = query.where(col(Embedding.image_id).in_(image_ids))
+    return {image_id: _array(vector) for image_id, vector in session.execute(query)}
+
+
+def _array(vector: bytes) -> NDArray[np.float32]:
+    return np.frombuffer(vector, LITTLE_ENDIAN_FLOAT32).astype(np.float32)

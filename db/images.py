@@ -1,0 +1,149 @@
+"""Photos as their shop sees them; the work on them is in ``db.work``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from models.errors import Conflict
+from models.image import Image, ImageStatus
+from models.taxonomy import AgeGroup, Category, Style
+
+MAX_ID = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """A photo with its terms' names."""
+
+    image: Image
+    category_name: str | None
+    style_name: str | None
+    age_group_name: str | None
+
+
+def insert(session: Session, image: Image) -> Image:
+    """Store a new photo's row; its id is set afterwards. Raises ``Conflict`` for a sku that is in use."""
+    try:
+        with session.begin_nested():
+            session.add(image)
+    except IntegrityError as error:
+        if _constraint(error) == "uq_image_shop_sku":
+            message = f"The sku '{image.sku}' belongs to another photo of this shop."
+            raise Conflict(message).at("/sku") from error
+        raise
+    return image
+
+
+def get(session: Session, shop_id: int, image_id: int) -> ImageRow | None:
+    """One photo of the shop; None also for one that is being deleted."""
+    if not 0 < image_id <= MAX_ID:
+        return None
+    row = session.execute(_visible(shop_id).where(col(Image.id) == image_id)).one_or_none()
+    return None if row is None else ImageRow(*row)
+
+
+def get_for_update(session: Session, shop_id: int, image_id: int) -> Image | None:
+    """One photo of the shop, locked against other changes until the transaction ends."""
+    if not 0 < image_id <= MAX_ID:
+        return None
+    query = (
+        select(Image)
+        .where(col(Image.id) == image_id, col(Image.shop_id) == shop_id)
+        .where(col(Image.status) != ImageStatus.DELETING)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(query).one_or_none()
+
+
+def list_page(session: Session, shop_id: int, after_id: int | None, limit: int) -> list[ImageRow]:
+    """Up to ``limit`` photos, newest first, of those with an id below ``after_id``."""
+    query = _visible(shop_id).order_by(col(Image.id).desc()).limit(limit)
+    if after_id is not None:
+        query = query.where(col(Image.id) < min(after_id, MAX_ID))
+    return [ImageRow(*row) for row in session.execute(query)]
+
+
+def embedded_rows(session: Session, shop_id: int, ids: Sequence[int]) -> dict[int, ImageRow]:
+    """Those of ``ids`` that may be shown to a shopper: this shop's, and embedded.
+
+    Every answer passes through here, so a photo that was deleted never appears, whatever Chroma holds.
+    """
+    query = _visible(shop_id).where(col(Image.id).in_(ids), col(Image.status) == ImageStatus.EMBEDDED)
+    rows = [ImageRow(*row) for row in session.execute(query)] if ids else []
+    return {row.image.id: row for row in rows if row.image.id is not None}
+
+
+def replace_photo(image: Image, fields: dict[str, Any]) -> None:
+    """Set new photo fields and ask for a new embedding.
+
+    The lease stays as it is: a task that works on the old photo keeps others away until it notices.
+    """
+    for name, value in fields.items():
+        setattr(image, name, value)
+    image.status = ImageStatus.PENDING
+    image.attempts = 0
+    image.error = None
+
+
+def mark_deleting(session: Session, shop_id: int, image_id: int) -> bool:
+    """From the commit on the photo is invisible; false where there is no such photo."""
+    return _change_status(session, shop_id, image_id, tuple(ImageStatus), ImageStatus.DELETING)
+
+
+def retry(session: Session, shop_id: int, image_id: int) -> bool:
+    """Ask again for a photo that failed; false where there is no such failed photo."""
+    return _change_status(session, shop_id, image_id, (ImageStatus.FAILED,), ImageStatus.PENDING)
+
+
+def counts_by_status(session: Session, shop_id: int | None) -> dict[ImageStatus, int]:
+    """How many photos stand in each status, zeros included; of all shops where ``shop_id`` is None."""
+    query = select(col(Image.status), func.count()).group_by(col(Image.status))
+    if shop_id is not None:
+        query = query.where(col(Image.shop_id) == shop_id)
+    found: dict[ImageStatus, int] = {row[0]: row[1] for row in session.execute(query)}
+    return {status: found.get(status, 0) for status in ImageStatus}
+
+
+def ids(session: Session, shop_id: int) -> list[int]:
+    """Ids of the shop's embedded photos, ascending."""
+    query = select(col(Image.id)).where(
+        col(Image.shop_id) == shop_id, col(Image.status) == ImageStatus.EMBEDDED
+    )
+    return [image_id for image_id in session.scalars(query.order_by(col(Image.id))) if image_id is not None]
+
+
+def _visible(shop_id: int) -> Select[Image, str, str, str]:
+    return (
+        select(Image, col(Category.name), col(Style.name), col(AgeGroup.name))
+        .outerjoin(Category, col(Category.id) == Image.category_id)
+        .outerjoin(Style, col(Style.id) == Image.style_id)
+        .outerjoin(AgeGroup, col(AgeGroup.id) == Image.age_group_id)
+        .where(col(Image.shop_id) == shop_id, col(Image.status) != ImageStatus.DELETING)
+    )
+
+
+def _change_status(
+    session: Session, shop_id: int, image_id: int, before: tuple[ImageStatus, ...], after: ImageStatus
+) -> bool:
+    if not 0 < image_id <= MAX_ID:
+        return False
+    change = (
+        update(Image)
+        .where(col(Image.id) == image_id, col(Image.shop_id) == shop_id)
+        .where(col(Image.status).in_(before), col(Image.status) != ImageStatus.DELETING)
+        .values(status=after, attempts=0, error=None)
+        .returning(col(Image.id))
+    )
+    return session.execute(change).one_or_none() is not None
+
+
+def _constraint(error: IntegrityError) -> str | None:
+    return getattr(getattr(error.orig, "diag", None), "constraint_name", None)

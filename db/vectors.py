@@ -1,0 +1,192 @@
+"""The search index: Chroma collections, one per index version and shop. The only user of ``chromadb``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import chromadb
+import httpx
+import numpy as np
+from chromadb.config import Settings
+from chromadb.errors import ChromaError, NotFoundError
+from numpy.typing import NDArray
+
+from configs.serving import CollectionArgs
+from models.errors import DependencyTimeout, DependencyUnavailable
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+
+MAX_ROWS_PER_CALL = 5_000
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class VectorRecord:
+    """One photo's vector, unit-length float32 of shape (d,)."""
+
+    image_id: int
+    vector: NDArray[np.float32]
+    photo_sha256: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A photo near a query; ``score`` is the cosine similarity, -1 to 1."""
+
+    image_id: int
+    score: float
+
+
+class VectorStore:
+    """Blocking calls to a Chroma server; safe to use from several threads.
+
+    Every method raises ``DependencyUnavailable`` or ``DependencyTimeout`` where Chroma does not answer.
+    """
+
+    def __init__(self, url: str, collection: CollectionArgs) -> None:
+        self._url = url
+        self._hnsw = {"space": "cosine", **collection.model_dump()}
+        self._lock = threading.Lock()
+        self._client: ClientAPI | None = None
+        self._collections: dict[str, Collection] = {}
+
+    def upsert(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
+        """Add the records, replacing those with the same image id."""
+        for start in range(0, len(records), MAX_ROWS_PER_CALL):
+            part = records[start : start + MAX_ROWS_PER_CALL]
+            rows: dict[str, Any] = {
+                "ids": [str(record.image_id) for record in part],
+                "embeddings": np.stack([record.vector for record in part]).astype(np.float32),
+                "metadatas": [{"sha256": record.photo_sha256} for record in part],
+            }
+            self._call(version_id, shop_id, _with("upsert", **rows), create=True)
+
+    def delete(self, version_id: int, shop_id: int, image_ids: Sequence[int]) -> None:
+        """Remove the photos; unknown ids are ignored."""
+        for start in range(0, len(image_ids), MAX_ROWS_PER_CALL):
+            part = [str(image_id) for image_id in image_ids[start : start + MAX_ROWS_PER_CALL]]
+            self._call(version_id, shop_id, _with("delete", ids=part))
+
+    def query(self, version_id: int, shop_id: int, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """The ``k`` photos nearest to each of the query vectors (n, d), best first.
+
+        A list is shorter where the shop has fewer photos, and empty where it has none.
+        """
+        nearest = _with("query", query_embeddings=vectors, n_results=k, include=["distances"])
+        answer = self._call(version_id, shop_id, nearest)
+        if answer is None:
+            return [[] for _ in vectors]
+        return [_hits(*row) for row in zip(answer["ids"], answer["distances"], strict=True)]
+
+    def ids(self, version_id: int, shop_id: int) -> set[int]:
+        """Ids of all photos in the collection."""
+        found: set[int] = set()
+        while True:
+            next_page = _with("get", limit=MAX_ROWS_PER_CALL, offset=len(found), include=[])
+            page = self._call(version_id, shop_id, next_page)
+            if page is None or not page["ids"]:
+                return found
+            found.update(int(image_id) for image_id in page["ids"])
+
+    def drop(self, version_id: int, shop_id: int) -> None:
+        """Remove the shop's collection, if there is one."""
+        name = _name(version_id, shop_id)
+        with _translated():
+            try:
+                self._connected().delete_collection(name)
+            except NotFoundError:
+                return
+            finally:
+                self._forget(name)
+
+    def ping(self) -> None:
+        """Raises where Chroma does not answer."""
+        with _translated():
+            self._connected().heartbeat()
+
+    def _call(
+        self, version_id: int, shop_id: int, act: Callable[[Collection], Any], *, create: bool = False
+    ) -> Any:
+        """``act`` on the collection; None where there is none and it is not to be created."""
+        name = _name(version_id, shop_id)
+        with _translated():
+            try:
+                return act(self._collection(name, create=create))
+            except NotFoundError:
+                self._forget(name)
+            try:  # the handle was stale: dropped, or made anew by another process
+                return act(self._collection(name, create=create))
+            except NotFoundError:
+                return None
+
+    def _collection(self, name: str, *, create: bool) -> Collection:
+        with self._lock:
+            known = self._collections.get(name)
+        if known is None:
+            known = self._open(name, create=create)
+            with self._lock:
+                self._collections[name] = known
+        return known
+
+    def _open(self, name: str, *, create: bool) -> Collection:
+        client = self._connected()
+        if not create:
+            return client.get_collection(name, embedding_function=None)
+        configuration: Any = {"hnsw": self._hnsw}
+        return client.get_or_create_collection(name, configuration=configuration, embedding_function=None)
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            self._collections.pop(name, None)
+
+    def _connected(self) -> ClientAPI:
+        """The client, made at the first use because Chroma's constructor already asks the server."""
+        with self._lock:
+            if self._client is None:
+                self._client = _connect(self._url)
+            return self._client
+
+
+def _connect(url: str) -> ClientAPI:
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    client = chromadb.HttpClient(
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or (443 if secure else 80),
+        ssl=secure,
+        settings=Settings(anonymized_telemetry=False),
+    )
+    # Chroma offers no setting for it and would wait for ever.
+    client._server._session.timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)  # type: ignore[attr-defined]
+    return client
+
+
+def _with(method: str, **arguments: Any) -> Callable[[Collection], Any]:
+    return lambda collection: getattr(collection, method)(**arguments)
+
+
+def _hits(ids: Sequence[str], distances: Sequence[float]) -> list[Hit]:
+    hits = [Hit(int(image_id), 1.0 - float(d)) for image_id, d in zip(ids, distances, strict=True)]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.image_id))
+
+
+def _name(version_id: int, shop_id: int) -> str:
+    return f"v{version_id}-shop{shop_id}"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise DependencyTimeout("The search index took too long to answer.") from error
+    except (httpx.HTTPError, ChromaError, ConnectionError, ValueError) as error:
+        raise DependencyUnavailable("The search index does not answer.") from error

@@ -1,0 +1,296 @@
+"""The durable queue of photos to embed and to delete: leases on rows of ``image``.
+
+A lease is a token and a time limit, both of the database's clock. Only the token's holder may finish a row;
+whoever finds its token gone discards what it computed. Nothing here is lost or done twice when a worker
+dies: the lease runs out and the row is claimed again.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import case, delete, func, null, or_, select, text, update
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from models.image import Image, ImageStatus
+from models.shop import Shop
+
+MAX_SHOPS = 64
+MAX_ERROR_CHARACTERS = 1000
+
+# A loose index scan: one probe of ix_image_work per shop, however many photos each shop has waiting.
+SHOPS_WITH_WORK = text(
+    """
+    WITH RECURSIVE waiting(shop_id) AS (
+        (SELECT shop_id FROM image
+          WHERE status IN ('pending', 'processing') AND shop_id > :after ORDER BY shop_id LIMIT 1)
+        UNION ALL
+        SELECT next.shop_id FROM waiting, LATERAL (
+            SELECT shop_id FROM image
+             WHERE status IN ('pending', 'processing') AND shop_id > waiting.shop_id
+             ORDER BY shop_id LIMIT 1) AS next
+    )
+    SELECT shop_id FROM waiting LIMIT :limit
+    """
+)
+
+# The first of every shop, then the second of every shop, and so on.
+ROUND_ROBIN = text(
+    """
+    SELECT waiting.id
+      FROM unnest(CAST(:shop_ids AS integer[])) WITH ORDINALITY AS shop(id, place)
+     CROSS JOIN LATERAL (
+        SELECT image.id, row_number() OVER (ORDER BY image.id) AS turn
+          FROM image
+         WHERE image.shop_id = shop.id AND image.status IN ('pending', 'processing')
+           AND (image.lease_until IS NULL OR image.lease_until < now())
+         ORDER BY image.id LIMIT :limit) AS waiting
+     ORDER BY waiting.turn, shop.place LIMIT :limit
+    """
+)
+
+
+@dataclass(frozen=True)
+class ClaimedPhoto:
+    """What a worker has to know of one photo."""
+
+    image_id: int
+    shop_id: int
+    photo_key: str
+    photo_sha256: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Photos that one worker holds under one token; ``photos`` may be empty."""
+
+    token: str
+    photos: list[ClaimedPhoto]
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Photos by what is still to be done with them."""
+
+    pending: int
+    processing: int
+    deleting: int
+    failed: int
+    oldest_pending_age_s: float
+
+
+def claim_embedding(session: Session, *, limit: int, lease_s: float, max_attempts: int) -> Claim:
+    """Lease up to ``limit`` photos that wait for their embedding, the shops taking turns.
+
+    Photos whose workers died ``max_attempts`` times become ``failed`` instead.
+    """
+    token = secrets.token_hex(16)
+    claimed = _lock_free(session, _candidates(session, 4 * limit), limit)
+    exhausted = col(Image.attempts) >= max_attempts
+    change = (
+        update(Image)
+        .where(col(Image.id).in_(claimed))
+        .values(
+            status=case((exhausted, ImageStatus.FAILED.value), else_=ImageStatus.PROCESSING.value),
+            attempts=case((exhausted, col(Image.attempts)), else_=col(Image.attempts) + 1),
+            lease_token=case((exhausted, null()), else_=token),
+            lease_until=case((exhausted, null()), else_=_after(lease_s)),
+            error=case((exhausted, _gave_up()), else_=col(Image.error)),
+        )
+    )
+    return Claim(token, _claimed_photos(session, change, ImageStatus.PROCESSING) if claimed else [])
+
+
+def claim_deleting(session: Session, *, limit: int, lease_s: float) -> Claim:
+    """Lease up to ``limit`` photos that were deleted by their shop, oldest first."""
+    token = secrets.token_hex(16)
+    query = (
+        select(col(Image.id))
+        .where(col(Image.status) == ImageStatus.DELETING, _lease_is_free())
+        .order_by(col(Image.id))
+        .limit(limit)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    claimed = session.scalars(query).all()
+    change = (
+        update(Image).where(col(Image.id).in_(claimed)).values(lease_token=token, lease_until=_after(lease_s))
+    )
+    return Claim(token, _claimed_photos(session, change, ImageStatus.DELETING) if claimed else [])
+
+
+def finish_embedded(session: Session, token: str, image_ids: Collection[int]) -> set[int]:
+    """Mark the photos as embedded; returns those that are.
+
+    Left out: those whose lease was lost, and those that were replaced or deleted meanwhile; of the latter
+    the lease is given up, so that they are claimed again at once.
+    """
+    held = _lock_held(session, token, image_ids)
+    done = {image_id for image_id, status in held.items() if status is ImageStatus.PROCESSING}
+    values: dict[str, Any] = {
+        "status": ImageStatus.EMBEDDED,
+        "embedded_at": func.now(),
+        "attempts": 0,
+        "error": None,
+    }
+    _give_up_lease(session, done, **values)
+    _give_up_lease(session, held.keys() - done)
+    return done
+
+
+def finish_failed(session: Session, token: str, image_id: int, error: str) -> None:
+    """Mark one photo as failed for good; ``error`` is shown to the shop."""
+    held = _lock_held(session, token, [image_id])
+    if held.get(image_id) is ImageStatus.PROCESSING:
+        _give_up_lease(session, held, status=ImageStatus.FAILED, error=error[:MAX_ERROR_CHARACTERS])
+    else:
+        _give_up_lease(session, held)
+
+
+def release(
+    session: Session,
+    token: str,
+    image_ids: Collection[int],
+    *,
+    delay_s: float,
+    error: str | None,
+    count_attempt: bool,
+) -> None:
+    """Give photos back to the queue, to be claimed after ``delay_s`` at the earliest.
+
+    ``count_attempt=False`` takes back the attempt: the photo is not to blame for an outage.
+    """
+    held = _lock_held(session, token, image_ids)
+    processing = {image_id for image_id, status in held.items() if status is ImageStatus.PROCESSING}
+    attempts = col(Image.attempts) if count_attempt else func.greatest(col(Image.attempts) - 1, 0)
+    reason = error[:MAX_ERROR_CHARACTERS] if error is not None else None
+    retry: dict[str, Any] = {"status": ImageStatus.PENDING, "attempts": attempts, "error": reason}
+    _give_up_lease(session, processing, delay_s, **retry)
+    _give_up_lease(session, held.keys() - processing, delay_s)
+
+
+def finish_deleted(session: Session, token: str, image_ids: Collection[int]) -> int:
+    """Delete the rows of photos whose vectors and files are gone; returns how many."""
+    held = _lock_held(session, token, image_ids)
+    gone = [image_id for image_id, status in held.items() if status is ImageStatus.DELETING]
+    session.execute(delete(Image).where(col(Image.id).in_(gone)))
+    return len(gone)
+
+
+def still_held(session: Session, token: str, image_ids: Collection[int]) -> set[int]:
+    """Those of the photos whose lease is still this token's, expired or not."""
+    query = select(col(Image.id)).where(col(Image.id).in_(image_ids), col(Image.lease_token) == token)
+    return {image_id for image_id in session.scalars(query) if image_id is not None}
+
+
+def touch_lost(session: Session, image_ids: Collection[int], token: str) -> set[int]:
+    """Repair after a write to the index under a lease that was already lost.
+
+    Photos that another worker has embedded, or is embedding, are queued again (their stored vector is used,
+    so that costs one write to the index); a deletion under way starts over. Returns the ids of photos that
+    no longer exist: the caller removes them from the index.
+    """
+    query = select(col(Image.id), col(Image.status), col(Image.lease_token)).where(
+        col(Image.id).in_(image_ids)
+    )
+    rows = session.execute(query.order_by(col(Image.id)).with_for_update(key_share=True)).all()
+    lost = [row for row in rows if row.lease_token != token]
+    deleting = [row.id for row in lost if row.status is ImageStatus.DELETING]
+    again = [row.id for row in lost if row.status is not ImageStatus.DELETING]
+    _give_up_lease(session, deleting)
+    pending: dict[str, Any] = {"status": ImageStatus.PENDING, "attempts": 0, "error": None}
+    session.execute(update(Image).where(col(Image.id).in_(again)).values(**pending))
+    return set(image_ids) - {row.id for row in rows}
+
+
+def backlog(session: Session) -> Backlog:
+    """Of all shops. Its cost grows with the backlog, not with the number of photos."""
+    age_s = func.extract("epoch", func.now() - func.min(col(Image.updated_at)))
+    count = select(col(Image.status), func.count(), age_s).group_by(col(Image.status))
+    waiting = count.where(col(Image.status).in_([ImageStatus.PENDING, ImageStatus.PROCESSING]))
+    others = count.where(col(Image.status).in_([ImageStatus.DELETING, ImageStatus.FAILED]))
+    found = {row[0]: row for query in (waiting, others) for row in session.execute(query)}
+    counts = {status: found[status][1] if status in found else 0 for status in ImageStatus}
+    return Backlog(
+        pending=counts[ImageStatus.PENDING],
+        processing=counts[ImageStatus.PROCESSING],
+        deleting=counts[ImageStatus.DELETING],
+        failed=counts[ImageStatus.FAILED],
+        oldest_pending_age_s=float(found[ImageStatus.PENDING][2]) if ImageStatus.PENDING in found else 0.0,
+    )
+
+
+def _candidates(session: Session, limit: int) -> Sequence[int]:
+    """Ids in the order in which they should be claimed; some may be locked by another claim."""
+    shop_ids = _shops_with_work(session)
+    return session.scalars(ROUND_ROBIN, {"shop_ids": shop_ids, "limit": limit}).all() if shop_ids else []
+
+
+def _shops_with_work(session: Session) -> list[int]:
+    """At most ``MAX_SHOPS`` shops, starting at a random one so that all get their turn."""
+    start = random.randrange(session.scalar(select(func.max(Shop.id))) or 1)
+    shops = list(session.scalars(SHOPS_WITH_WORK, {"after": start, "limit": MAX_SHOPS}))
+    if len(shops) < MAX_SHOPS:
+        first = session.scalars(SHOPS_WITH_WORK, {"after": 0, "limit": MAX_SHOPS - len(shops)})
+        shops += [shop_id for shop_id in first if shop_id <= start]
+    return shops
+
+
+def _lock_free(session: Session, candidates: Sequence[int], limit: int) -> list[int]:
+    order = {image_id: place for place, image_id in enumerate(candidates)}
+    query = (
+        select(col(Image.id))
+        .where(col(Image.id).in_(candidates), _lease_is_free())
+        .where(col(Image.status).in_([ImageStatus.PENDING, ImageStatus.PROCESSING]))
+        .order_by(case(order, value=col(Image.id)) if order else col(Image.id))
+        .limit(limit)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    return [image_id for image_id in session.scalars(query) if image_id is not None] if candidates else []
+
+
+def _lock_held(session: Session, token: str, image_ids: Collection[int]) -> dict[int, ImageStatus]:
+    """Lock, in one order so that no two workers deadlock, the rows whose lease is this token's."""
+    query = (
+        select(col(Image.id), col(Image.status))
+        .where(col(Image.id).in_(image_ids), col(Image.lease_token) == token)
+        .order_by(col(Image.id))
+        .with_for_update(key_share=True)
+    )
+    return {row.id: row.status for row in session.execute(query)} if image_ids else {}
+
+
+def _give_up_lease(
+    session: Session, image_ids: Collection[int] | Mapping[int, Any], delay_s: float = 0.0, **values: Any
+) -> None:
+    if image_ids:
+        until = _after(delay_s) if delay_s > 0 else None
+        change = update(Image).where(col(Image.id).in_(list(image_ids)))
+        session.execute(change.values(lease_token=None, lease_until=until, **values))
+
+
+def _claimed_photos(session: Session, change: Any, status: ImageStatus) -> list[ClaimedPhoto]:
+    returning = change.returning(
+        Image.id, Image.shop_id, Image.photo_key, Image.photo_sha256, Image.status
+    ).execution_options(synchronize_session=False)
+    rows = [row for row in session.execute(returning) if row.status is status]
+    return sorted((ClaimedPhoto(*row[:4]) for row in rows), key=lambda photo: photo.image_id)
+
+
+def _lease_is_free() -> Any:
+    return or_(col(Image.lease_until).is_(None), col(Image.lease_until) < func.now())
+
+
+def _after(delay_s: float) -> Any:
+    return func.now() + timedelta(seconds=delay_s)
+
+
+def _gave_up() -> Any:
+    reason = func.coalesce(col(Image.error), "the work on it stopped each time without a reason")
+    message = func.concat("gave up after ", col(Image.attempts), " attempts: ", reason)
+    return func.left(message, MAX_ERROR_CHARACTERS)
