@@ -1,0 +1,38 @@
+"""The schema: brought to the newest version when the service starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, func, select, text
+
+from db.session import connect
+
+LOCK = 4_811_001
+
+
+def upgrade(url: str | URL) -> None:
+    """Apply every migration that is missing, all or none. Two processes may do so at once."""
+    _migrate(url, lambda config: command.upgrade(config, "head"))
+
+
+def downgrade(url: str | URL, revision: str) -> None:
+    """Undo the migrations after ``revision`` (``base``: all of them, with their data)."""
+    _migrate(url, lambda config: command.downgrade(config, revision))
+
+
+def _migrate(url: str | URL, act: Callable[[Config], None]) -> None:
+    engine = connect(url, connections=1)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
+            config = Config(attributes={"connection": connection})
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            config.set_main_option("path_separator", "os")
+            act(config)
+    finally:
+        engine.dispose()
