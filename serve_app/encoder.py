@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -24,6 +25,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from models.errors import ConfigurationError
+from models.search import TextEmbedding
 from serve_app.checkpoints import Preprocessing
 
 Tower = Literal["text", "image"]
@@ -36,14 +38,6 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 @dataclass(frozen=True, slots=True)
-class TextEmbedding:
-    """``vector``: float32 of shape (dimension,), unit length; ``truncated``: it had too many tokens."""
-
-    vector: NDArray[np.float32]
-    truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
 class TokenBatch:
     """``input_ids``: int64 of shape (n, longest), padded on the right; ``truncated``: one flag a prompt."""
 
@@ -52,7 +46,7 @@ class TokenBatch:
 
 
 class FashionClipEncoder:
-    """Both towers or one of them. Not safe for two threads at once on one device: give each its own."""
+    """Both towers of a CLIP, or one of them; may be called from several threads."""
 
     def __init__(
         self,
@@ -64,6 +58,8 @@ class FashionClipEncoder:
         self._towers = towers
         self._config = config
         self._tokenizer = tokenizer
+        # A fast tokenizer keeps padding and truncation as state, and fails when two threads set it at once.
+        self._tokenizing = Lock()
         anyone = next(iter(towers.values()))
         self._device, self._dtype = anyone.device, anyone.dtype
         std = torch.tensor(preprocessing.std)
@@ -160,7 +156,8 @@ class FashionClipEncoder:
             raise RuntimeError("this encoder was loaded without its text tower")
         if not prompts:
             return TokenBatch(torch.empty((0, 0), dtype=torch.int64), [])
-        tokens = self._tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
+        with self._tokenizing:
+            tokens = self._tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
         return TokenBatch(tokens["input_ids"], [bool(one.overflowing) for one in tokens.encodings])
 
     @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,15 @@ def test_embedded_prompts_say_whether_they_were_cut(tiny: FashionClipEncoder) ->
 
 def test_prompts_are_padded_to_the_longest_only(tiny: FashionClipEncoder) -> None:
     assert tiny.tokenize(["a red dress", "hat"]).input_ids.shape == (2, 5)
+
+
+def test_threads_may_share_an_encoder(tiny: FashionClipEncoder) -> None:
+    batches = [[word] * (1 + number % 3) for number, word in enumerate(WORDS * 8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(tiny.encode_texts, batches))
+    assert all(
+        np.abs(one - tiny.encode_texts(batch)).max() < 1e-5 for one, batch in zip(found, batches, strict=True)
+    )
 
 
 def test_empty_batches(tiny: FashionClipEncoder) -> None:
