@@ -69,11 +69,15 @@ def save(session: Session, model_key: str, rows: Sequence[tuple[int, str, NDArra
 def load(
     session: Session, shop_id: int, model_key: str, image_ids: Sequence[int] | None = None
 ) -> dict[int, NDArray[np.float32]]:
-    """Vectors (d,) of the shop's photos by image id; of all its photos where ``image_ids`` is None."""
+    """Vectors (d,) of the shop's photos by image id; of all its photos where ``image_ids`` is None.
+
+    Left out are vectors of a photo that was replaced since.
+    """
     query = (
         select(col(Embedding.image_id), col(Embedding.vector))
         .join(Image, col(Image.id) == Embedding.image_id)
         .where(col(Image.shop_id) == shop_id, col(Embedding.model_key) == model_key)
+        .where(col(Image.photo_sha256) == col(Embedding.photo_sha256))
     )
     if image_ids is not None:
         query = query.where(col(Embedding.image_id).in_(image_ids))

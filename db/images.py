@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Select, func, select, update
@@ -30,15 +31,23 @@ class ImageRow:
 
 def insert(session: Session, image: Image) -> Image:
     """Store a new photo's row; its id is set afterwards. Raises ``Conflict`` for a sku that is in use."""
+    save(session, image)
+    return image
+
+
+def save(session: Session, image: Image) -> None:
+    """Write a new or changed row now. Raises ``Conflict`` for a sku that is in use."""
+    sku = image.sku
     try:
         with session.begin_nested():
             session.add(image)
     except IntegrityError as error:
         if _constraint(error) == "uq_image_shop_sku":
-            message = f"The sku '{image.sku}' belongs to another photo of this shop."
+            message = (
+                f"The sku '{sku}' belongs to another photo of this shop. Change that one, or use another sku."
+            )
             raise Conflict(message).at("/sku") from error
         raise
-    return image
 
 
 def get(session: Session, shop_id: int, image_id: int) -> ImageRow | None:
@@ -47,6 +56,12 @@ def get(session: Session, shop_id: int, image_id: int) -> ImageRow | None:
         return None
     row = session.execute(_visible(shop_id).where(col(Image.id) == image_id)).one_or_none()
     return None if row is None else ImageRow(*row)
+
+
+def photo_of(session: Session, image_id: int) -> Image | None:
+    """Any shop's photo by its id alone: for addresses whose signature names the photo."""
+    query = select(Image).where(col(Image.id) == image_id, col(Image.status) != ImageStatus.DELETING)
+    return session.scalars(query).one_or_none()
 
 
 def get_for_update(session: Session, shop_id: int, image_id: int) -> Image | None:
@@ -91,6 +106,7 @@ def replace_photo(image: Image, fields: dict[str, Any]) -> None:
     image.status = ImageStatus.PENDING
     image.attempts = 0
     image.error = None
+    image.updated_at = datetime.now(UTC)
 
 
 def mark_deleting(session: Session, shop_id: int, image_id: int) -> bool:
@@ -139,7 +155,7 @@ def _change_status(
         update(Image)
         .where(col(Image.id) == image_id, col(Image.shop_id) == shop_id)
         .where(col(Image.status).in_(before), col(Image.status) != ImageStatus.DELETING)
-        .values(status=after, attempts=0, error=None)
+        .values(status=after, attempts=0, error=None, updated_at=func.now())
         .returning(col(Image.id))
     )
     return session.execute(change).one_or_none() is not None

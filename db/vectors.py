@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from configs.serving import CollectionArgs
 from models.errors import DependencyTimeout, DependencyUnavailable
+from models.search import Hit
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -35,14 +36,6 @@ class VectorRecord:
     image_id: int
     vector: NDArray[np.float32]
     photo_sha256: str
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A photo near a query; ``score`` is the cosine similarity, -1 to 1."""
-
-    image_id: int
-    score: float
 
 
 class VectorStore:

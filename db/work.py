@@ -183,9 +183,11 @@ def finish_deleted(session: Session, token: str, image_ids: Collection[int]) -> 
 
 
 def still_held(session: Session, token: str, image_ids: Collection[int]) -> set[int]:
-    """Those of the photos whose lease is still this token's, expired or not."""
-    query = select(col(Image.id)).where(col(Image.id).in_(image_ids), col(Image.lease_token) == token)
-    return {image_id for image_id in session.scalars(query) if image_id is not None}
+    """Those of the photos whose lease is still this token's, expired or not.
+
+    They are locked: nobody takes the lease over before the transaction ends.
+    """
+    return set(_lock_held(session, token, image_ids))
 
 
 def touch_lost(session: Session, image_ids: Collection[int], token: str) -> set[int]:

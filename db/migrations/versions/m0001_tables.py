@@ -155,7 +155,8 @@ def identity() -> sa.Column[Any]:
 
 
 def reference(name: str, table: str, on_delete: str, *, nullable: bool = True) -> sa.Column[Any]:
-    return sa.Column(name, sa.ForeignKey(f"{table}.id", ondelete=on_delete), nullable=nullable)
+    key = sa.ForeignKey(f"{table}.id", ondelete=on_delete)
+    return sa.Column(name, sa.Integer(), key, nullable=nullable)
 
 
 def moment(name: str, *, nullable: bool = False) -> sa.Column[Any]:

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlmodel import SQLModel
+
+from db import migrate, taxonomies
+from db.session import Database
+from models.taxonomy import AgeGroup, Category, Style
+from tests.services import extra_database
+
+CATALOGUE = """
+SELECT 'column', table_name || '.' || column_name, concat_ws(' ', data_type, udt_name,
+       character_maximum_length, is_nullable, column_default)
+  FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT 'constraint', conrelid::regclass::text || '.' || conname, pg_get_constraintdef(oid)
+  FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+"""
+
+
+@pytest.fixture
+def empty(postgres_url: str) -> Iterator[Engine]:
+    """A second, empty database in the same server."""
+    with extra_database(postgres_url, "schema_test") as url:
+        yield create_engine(url, poolclass=NullPool)
+
+
+def catalogue(connection: Connection) -> set[tuple[str, ...]]:
+    return {tuple(row) for row in connection.execute(text(CATALOGUE)) if "alembic_version" not in row[1]}
+
+
+def test_the_migrations_make_what_the_models_say(empty: Engine, database: Database) -> None:
+    with empty.begin() as connection:
+        SQLModel.metadata.create_all(connection)
+        expected = catalogue(connection)
+    with database.transaction() as session:
+        found = catalogue(session.connection())
+        context = MigrationContext.configure(session.connection(), opts={"compare_server_default": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+    assert found == expected
+    assert len(found) > 80
+
+
+def test_down_and_up_again(empty: Engine) -> None:
+    migrate.upgrade(empty.url)
+    with empty.connect() as connection:
+        before = catalogue(connection)
+    migrate.downgrade(empty.url, "base")
+    with empty.connect() as connection:
+        assert catalogue(connection) == set()
+    migrate.upgrade(empty.url)
+    with empty.connect() as connection:
+        assert catalogue(connection) == before
+
+
+def test_two_processes_may_migrate_at_once(empty: Engine) -> None:
+    failures: list[BaseException] = []
+
+    def upgrade() -> None:
+        try:
+            migrate.upgrade(empty.url)
+        except BaseException as error:  # noqa: BLE001 - reported by the assertion below
+            failures.append(error)
+
+    threads = [threading.Thread(target=upgrade) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with empty.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM category")) == 17
+
+
+def test_the_taxonomies_are_filled(database: Database) -> None:
+    with database.transaction() as session:
+        categories = taxonomies.list_terms(session, Category)
+        styles = taxonomies.list_terms(session, Style)
+        age_groups = taxonomies.list_terms(session, AgeGroup)
+    assert [len(categories), len(styles), len(age_groups)] == [17, 8, 5]
+    assert [categories[0].name, styles[0].name, age_groups[0].name] == ["Dresses", "Casual", "Baby"]
+    assert all(term.description for term in [*categories, *styles, *age_groups])
+
+
+def test_missing_terms_are_named(database: Database) -> None:
+    with database.transaction() as session:
+        term = taxonomies.list_terms(session, Category)[0].id
+        assert taxonomies.missing_terms(session, term, None, None) == []
+        assert taxonomies.missing_terms(session, term, 9999, 2**40) == ["style_id", "age_group_id"]
+        assert taxonomies.missing_terms(session, -1, None, 0) == ["category_id", "age_group_id"]

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from db.media import MediaStore, image_prefix, photo_key
+from models.errors import DependencyUnavailable, InvalidInput, NotFound
+
+
+@pytest.fixture(params=["file", "path", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
+    urls = {"file": f"file://{tmp_path}/photos", "path": f"{tmp_path}/photos", "memory": "memory://photos"}
+    return MediaStore(urls[request.param])
+
+
+def test_a_key_names_shop_image_and_photo() -> None:
+    key = photo_key(3, 7, "0123456789abcdef0123", "image/jpeg")
+    assert key == "shops/3/7/0123456789abcdef.jpg"
+    assert key.startswith(image_prefix(3, 7) + "/")
+    assert photo_key(3, 7, "0" * 64, "image/webp").endswith(".webp")
+
+
+def test_a_file_comes_back_until_its_tree_is_deleted(store: MediaStore) -> None:
+    store.save("shops/1/2/a.jpg", b"first")
+    store.save("shops/1/2/a.jpg", b"second")
+    store.save("shops/1/22/a.jpg", b"other photo")
+    assert store.load("shops/1/2/a.jpg") == b"second"
+    assert store.exists("shops/1/2/a.jpg")
+    store.delete_tree("shops/1/2")
+    store.delete_tree("shops/1/2")
+    assert not store.exists("shops/1/2/a.jpg")
+    assert store.load("shops/1/22/a.jpg") == b"other photo"
+    with pytest.raises(NotFound):
+        store.load("shops/1/2/a.jpg")
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../a", "a/../../b", "a//b", "a/./b", "a\\b", "a\0b", "a/", "é"]
+)
+def test_a_key_that_leaves_the_store_is_refused(store: MediaStore, key: str) -> None:
+    for act in (store.load, store.exists, store.delete_tree):
+        with pytest.raises(InvalidInput):
+            act(key)
+    with pytest.raises(InvalidInput):
+        store.save(key, b"x")
+
+
+def test_a_save_leaves_no_other_file(tmp_path: Path) -> None:
+    MediaStore(f"file://{tmp_path}").save("shops/1/2/a.jpg", b"photo")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.jpg"]
+
+
+def test_an_unusable_store_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "shops").write_text("a file where a directory should be")
+    with pytest.raises(DependencyUnavailable):
+        MediaStore(f"file://{tmp_path}").save("shops/1/2/a.jpg", b"photo")
