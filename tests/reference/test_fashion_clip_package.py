@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.errors import ConfigurationError
 from configs.serving import FASHION_CLIP, FASHION_CLIP_REVISION
+from models.errors import ConfigurationError
 from serve_app.checkpoints import resolve_checkpoint
 from serve_app.encoder import FashionClipEncoder
 from serve_app.photos import ImageGeometry, prepare_photo

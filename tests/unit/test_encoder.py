@@ -107,7 +107,7 @@ def test_text_vectors_equal_transformers(checkpoint_of: MakeCheckpoint, name: st
     checkpoint = checkpoint_of(name)
     ours = FashionClipEncoder.load(checkpoint, towers=["text"], dtype=dtype).encode_texts(PROMPTS)
     theirs = Oracle(checkpoint).texts(PROMPTS)
-    assert (ours.dtype, ours.shape) == (np.float32, theirs.shape)
+    assert (ours.dtype, ours.shape) == (np.dtype(np.float32), theirs.shape)
     assert _cosines(ours, theirs).min() >= LEAST_COSINE[dtype]
     assert _cosines(theirs[:-1], theirs[1:]).max() < 0.99, "the oracle must tell the prompts apart"
 
@@ -120,7 +120,7 @@ def test_image_vectors_equal_transformers(checkpoint_of: MakeCheckpoint, name: s
     encoder = FashionClipEncoder.load(checkpoint, towers=["image"], dtype=dtype)
     ours = encoder.encode_images(_pixels(checkpoint, photos))
     theirs = Oracle(checkpoint).images(photos)
-    assert (ours.dtype, ours.shape) == (np.float32, theirs.shape)
+    assert (ours.dtype, ours.shape) == (np.dtype(np.float32), theirs.shape)
     assert _cosines(ours, theirs).min() >= LEAST_COSINE[dtype]
     assert _cosines(theirs[:-1], theirs[1:]).max() < 0.99, "the oracle must tell the photos apart"
 
@@ -184,7 +184,8 @@ def test_empty_batches(tiny: FashionClipEncoder) -> None:
 
 
 def test_pixels_of_another_shape_or_type_are_refused(tiny: FashionClipEncoder) -> None:
-    for pixels in (np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 64, 64, 3), np.float32)):
+    refused: list[Any] = [np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 64, 64, 3), np.float32)]
+    for pixels in refused:
         with pytest.raises(ValueError, match="need uint8"):
             tiny.encode_images(pixels)
 

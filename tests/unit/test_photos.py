@@ -93,7 +93,10 @@ def test_orientation_is_applied(orientation: int, kind: str) -> None:
     stored = upright.transpose(undo[orientation]) if orientation in undo else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    lossless = {"WEBP": {"lossless": True, "exact": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+    lossless: dict[str, dict[str, int]] = {
+        "WEBP": {"lossless": True, "exact": True},
+        "JPEG": {"quality": 100, "subsampling": 0},
+    }
     data = encoded(stored, kind, exif=exif, **lossless.get(kind, {}))
     info = check_photo(data)
     assert (info.width_px, info.height_px) == (96, 160)
@@ -153,7 +156,8 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
 
 def _downscaled_ramp() -> NDArray[np.uint8]:
     ramp = Image.fromarray(np.tile(np.linspace(0, 255, 128).round().astype(np.uint8), (2, 1)))
-    return np.asarray(ramp.resize((SIDE, 2), Image.Resampling.BICUBIC))[0]
+    row: NDArray[np.uint8] = np.asarray(ramp.resize((SIDE, 2), Image.Resampling.BICUBIC))[0]
+    return row
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0, 65535.0, 1e9])
