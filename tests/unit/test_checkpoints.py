@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from configs.serving import FASHION_CLIP, FASHION_CLIP_REVISION
 from models.errors import ConfigurationError
 from serve_app.checkpoints import (
-    FASHION_CLIP,
-    FASHION_CLIP_REVISION,
     Preprocessing,
     model_key,
     resolve_checkpoint,

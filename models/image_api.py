@@ -1,0 +1,137 @@
+"""What clients send and receive about photos: the seed's field names, plus what this service adds."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+MAX_ATTRIBUTES_BYTES = 16_384
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _parsed_json(value: Any) -> Any:
+    """Form fields carry ``attributes`` as JSON text."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return {}
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError("must be a JSON object") from error
+
+
+Text250 = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=250)]
+OptionalText250 = Annotated[Text250 | None, BeforeValidator(_empty_is_none)]
+Reference = Annotated[Annotated[int, Field(ge=1, le=2**31 - 1)] | None, BeforeValidator(_empty_is_none)]
+Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length=5000)]
+Attributes = Annotated[dict[str, Any], BeforeValidator(_parsed_json)]
+ProductUrl = Annotated[
+    Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://")] | None,
+    BeforeValidator(_empty_is_none),
+]
+
+
+class ImageFields(BaseModel):
+    """The metadata of an upload. Categories, styles and age groups are ids of their lists."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Text250
+    description: Description = ""
+    Category: Reference = None
+    Styles: Reference = None
+    AgeGroup: Reference = None
+    sku: OptionalText250 = None
+    product_id: OptionalText250 = None
+    attributes: Attributes = Field(default_factory=dict)
+    product_url: ProductUrl = None
+
+    @model_validator(mode="after")
+    def _storable(self) -> Self:
+        check_storable(self)
+        return self
+
+
+class ImageChanges(BaseModel):
+    """A PATCH: what is absent stays as it is; null clears."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Text250 = ""
+    description: Description = ""
+    Category: Reference = None
+    Styles: Reference = None
+    AgeGroup: Reference = None
+    sku: Text250 = ""
+    product_id: OptionalText250 = None
+    attributes: Attributes = Field(default_factory=dict)
+    product_url: ProductUrl = None
+
+    @model_validator(mode="after")
+    def _storable(self) -> Self:
+        check_storable(self)
+        return self
+
+
+def check_storable(fields: BaseModel) -> None:
+    """PostgreSQL stores no NUL and no lone surrogate; an attribute set has a size limit."""
+    for name, value in fields.model_dump().items():
+        text = json.dumps(value, ensure_ascii=False) if name == "attributes" else value
+        if not isinstance(text, str):
+            continue
+        if "\x00" in text or "\\u0000" in text:
+            raise ValueError(f"{name} contains a NUL character; remove it")
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise ValueError(f"{name} is not valid Unicode text (a lone surrogate); remove it") from None
+        if name == "attributes" and size > MAX_ATTRIBUTES_BYTES:
+            raise ValueError(f"attributes take {size} bytes as JSON; the limit is {MAX_ATTRIBUTES_BYTES}")
+
+
+class ImagePublic(BaseModel):
+    """A photo as the API shows it."""
+
+    ImageID: int
+    sku: str
+    product_id: str | None
+    name: str
+    description: str
+    Category: int | None
+    category_name: str | None
+    Styles: int | None
+    style_name: str | None
+    AgeGroup: int | None
+    age_group_name: str | None
+    attributes: dict[str, Any]
+    product_url: str | None
+    Photo: str = Field(description="Signed address of the photo; it expires.")
+
+
+class ImageDetail(ImagePublic):
+    """A photo with its index state, for its shop."""
+
+    Processor_embedded: bool
+    status: str
+    error: str | None
+    photo_sha256: str
+    photo_bytes: int
+    photo_width_px: int
+    photo_height_px: int
+    created_at: datetime
+    updated_at: datetime
+    embedded_at: datetime | None
+
+
+class ImagePage(BaseModel):
+    """One page, newest first; ``next`` is the address of the following one."""
+
+    results: list[ImageDetail]
+    next: str | None

@@ -1,0 +1,24 @@
+"""What embedding and searching answer with, before any row is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TextEmbedding:
+    """``vector``: (d,) float32, unit length. ``truncated``: the prompt exceeded the model's token limit."""
+
+    vector: NDArray[np.float32]
+    truncated: bool
+
+
+class Hit(NamedTuple):
+    """One photo that a query found; ``score`` is the cosine similarity, in [-1, 1]."""
+
+    image_id: int
+    score: float

@@ -1,0 +1,89 @@
+"""Create a shop and print its secret key, once.
+
+    python -m scripts.create_shop --name "Rose & Co" --email owner@example.com --data-dir data
+
+Works while the service runs and while it does not. Without --data-dir the environment names the database
+(DATABASE_URL or DB_*) and the SECRET_KEY.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from configs.settings import Settings
+from db import keys
+from db.migrate import upgrade
+from db.session import Database
+from models.errors import AppError, ConfigurationError, InvalidInput
+from serve_app.data_directory import DataDirectory
+from serve_app.local_services import LocalPostgres
+from serve_app.secrets import KeyMint
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+def create_shop(url: str, secret_key: str, name: str, email: str) -> str:
+    """Returns the new shop's secret key. Raises InvalidInput, Conflict (e-mail taken)."""
+    name, email = name.strip(), email.strip().lower()
+    if not 1 <= len(name) <= 250:
+        raise InvalidInput(f"The name has {len(name)} characters; give 1 to 250.")
+    if len(email) > 320 or not _EMAIL.fullmatch(email):
+        raise InvalidInput(f"'{email}' is not an e-mail address.")
+    upgrade(url)
+    database = Database(url, connections=1)
+    try:
+        key = KeyMint(secret_key).new()
+        with database.transaction() as session:
+            shop = keys.create_shop(session, name, email)
+            if shop.id is None:
+                raise AssertionError("a stored row has an id")
+            keys.add_key(session, shop.id, key.public_id, key.secret_hmac, "secret")
+    finally:
+        database.close()
+    return key.text
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    try:
+        sys.stdout.write(_create(arguments.data_dir, arguments.name, arguments.email) + "\n")
+    except AppError as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        return 2
+    sys.stderr.write("This is the shop's secret key. It is shown only now: keep it safe.\n")
+    return 0
+
+
+def _create(data_dir: Path | None, name: str, email: str) -> str:
+    settings = Settings()
+    if data_dir is None:
+        url = settings.sqlalchemy_url()
+        if url is None or settings.secret_key is None:
+            raise ConfigurationError(
+                "No database is named. Give --data-dir DIR, or set DATABASE_URL (or DB_NAME, DB_USER, "
+                "DB_PASSWORD) and SECRET_KEY."
+            )
+        return create_shop(str(url), settings.secret_key.get_secret_value(), name, email)
+    directory = DataDirectory(data_dir)
+    directory.create()
+    server = LocalPostgres(directory.path)
+    try:
+        return create_shop(server.start(), directory.secret_key(), name, email)
+    finally:
+        server.stop()
+
+
+def _parser() -> argparse.ArgumentParser:
+    summary = (__doc__ or "").splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m scripts.create_shop", description=summary)
+    parser.add_argument("--name", required=True, help="the shop's name")
+    parser.add_argument("--email", required=True, help="its owner's e-mail address, unique")
+    parser.add_argument("--data-dir", type=Path, help="the data directory of a local service")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

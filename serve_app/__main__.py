@@ -1,0 +1,208 @@
+"""The local launcher: ``python -m serve_app [CONFIG] [--port] [--data-dir]``.
+
+Starts what the environment does not name (PostgreSQL, Chroma, Ray), deploys the config, and stops all of
+it again on Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from configs.settings import Settings
+from models.errors import ConfigurationError
+from serve_app.data_directory import DataDirectory, RunningService, local_defaults
+from serve_app.local_environment import free_ports, require_free, set_ray_variables, set_speed_variables
+
+if TYPE_CHECKING:
+    from ray.serve.schema import ServeDeploySchema
+
+    from configs.serving import AppArgs
+
+PROJECT = Path(__file__).resolve().parents[1]
+DEFAULT_CONFIG = PROJECT / "configs" / "local.yaml"
+READY_TIMEOUT_S = 180.0
+SUPERVISE_S = 1.0
+
+
+def main() -> int:
+    """0 after a clean stop, 2 when the service cannot start."""
+    arguments = _parser().parse_args()
+    launcher = Launcher(arguments)
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, launcher.on_signal)
+    try:
+        with ExitStack() as stack:
+            launcher.start(stack)
+            launcher.serve_until_stopped()
+    except ConfigurationError as error:
+        _say(f"error: {error.message}")
+        return 2
+    except _Stopped:
+        _say("Stopped before it was ready.")
+        return 0
+    _say("Stopped.")
+    return 0
+
+
+class _Stopped(BaseException):
+    """A signal arrived while starting: unwind, stopping what was started."""
+
+
+class Launcher:
+    """Starts parts in order and registers how each is stopped; ExitStack stops them in reverse."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._directory = DataDirectory(arguments.data_dir)
+        self._stop = threading.Event()
+        self._ready = False
+
+    def on_signal(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        first = not self._stop.is_set()
+        self._stop.set()
+        if first and not self._ready:
+            raise _Stopped
+
+    def start(self, stack: ExitStack) -> None:
+        """Raises ConfigurationError; the caller's stack stops what was started."""
+        started = time.monotonic()
+        scratch = Path(tempfile.mkdtemp(prefix="fr-"))
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        set_speed_variables()
+        set_ray_variables(scratch, self._directory.path)
+        from serve_app.local_config import load_config
+
+        config = load_config(self._arguments.config)
+        host = self._arguments.host or config.host
+        port = config.port if self._arguments.port is None else self._arguments.port
+        port = port or free_ports(1)[0]
+        require_free(host, port)
+        self._directory.create()
+        os.environ.update(local_defaults(self._directory))
+        self._start_database(stack)
+        self._start_chroma(stack)
+        args = self._choose_model(config.args)
+        url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{port}"
+        self._start_ray(stack, scratch, url, config.app_name, config.deployable(args, host, port))
+        self._ready = True
+        _say(
+            f"Ready after {time.monotonic() - started:.1f} s: {url} (API: {url}/docs, data: {self._directory.path})"
+        )
+
+    def serve_until_stopped(self) -> None:
+        while not self._stop.wait(SUPERVISE_S):
+            if self._chroma is not None:
+                self._chroma.ensure_running()
+        _say("Stopping …")
+
+    def _start_database(self, stack: ExitStack) -> None:
+        from db.migrate import upgrade
+        from serve_app.local_services import LocalPostgres
+
+        url = Settings().sqlalchemy_url()
+        if url is None:
+            server = LocalPostgres(self._directory.path)
+            stack.callback(server.stop)
+            url = server.start()
+            os.environ["DATABASE_URL"] = url
+            _say("PostgreSQL: started")
+        else:
+            _say("PostgreSQL: the one that the environment names")
+        upgrade(url)
+
+    def _start_chroma(self, stack: ExitStack) -> None:
+        from serve_app.local_services import LocalChroma
+
+        self._chroma: LocalChroma | None = None
+        if Settings().chroma_url is None:
+            self._chroma = LocalChroma(self._directory.path)
+            stack.callback(self._chroma.stop)
+            os.environ["CHROMA_URL"] = self._chroma.start()
+            _say("Chroma: started")
+        else:
+            _say("Chroma: the one that the environment names")
+
+    def _choose_model(self, args: AppArgs) -> AppArgs:
+        """Decide once, so that every replica serves the same checkpoint."""
+        from serve_app.served_model import choose_model
+
+        wanted = args.model
+        if self._arguments.model is not None:
+            changes = {"name": self._arguments.model, "revision": self._arguments.revision, "fallback": None}
+            wanted = wanted.model_copy(update=changes)
+        model = choose_model(wanted)
+        if model.fell_back:
+            _say(
+                f"Model: {model.label}. NOTE: {wanted.name} is neither cached nor downloadable here; the bundled"
+            )
+            _say("       demo model stands in for it. It knows drawn garments only, not photographs.")
+        else:
+            _say(f"Model: {model.label}")
+        chosen = wanted.model_copy(
+            update={
+                "name": model.source,
+                "revision": None if Path(model.source).is_dir() else model.revision,
+                "fallback": None,
+                "fell_back": model.fell_back,
+            }
+        )
+        return args.model_copy(update={"model": chosen})
+
+    def _start_ray(
+        self, stack: ExitStack, scratch: Path, url: str, app_name: str, schema: ServeDeploySchema
+    ) -> None:
+        from serve_app.local_cluster import LocalCluster
+
+        cluster = LocalCluster(scratch)
+        stack.callback(cluster.stop)
+        address = cluster.start()
+        # ray.init replaces the handler of SIGTERM with its own.
+        signal.signal(signal.SIGTERM, self.on_signal)
+        cluster.deploy(schema)
+        cluster.wait_until_ready(app_name, url, READY_TIMEOUT_S)
+        stack.callback(self._directory.withdraw)
+        chroma_url = Settings().chroma_url or ""
+        self._directory.announce(RunningService(os.getpid(), url, address, chroma_url))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serve_app", description="Run the service on this machine."
+    )
+    parser.add_argument(
+        "config", nargs="?", type=Path, default=DEFAULT_CONFIG, help="a Serve config (configs/*.yaml)"
+    )
+    parser.add_argument("--host", help="address to listen on (default: the config's)")
+    parser.add_argument("--port", type=_port, help="port to listen on (default: the config's; 0: a free one)")
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path("data"), help="where local data is kept (default: data)"
+    )
+    parser.add_argument("--model", help="a hub name or a checkpoint directory, instead of the config's")
+    parser.add_argument("--revision", help="the hub commit of --model")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
+    return int(text)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Upload, change and remove one photo. Indexing follows in the background, from the row's status."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from functools import partial
+from uuid import uuid4
+
+from sqlalchemy.orm import Session
+
+from db import images, taxonomies
+from db.images import ImageRow
+from db.media import MediaStore, photo_key
+from models.errors import InvalidInput, NotFound, UnknownReference
+from models.image import Image, ImageStatus
+from models.image_api import ImageChanges, ImageFields
+from serve_app.photos import PhotoInfo, PhotoLimits, check_photo
+from serve_app.services import Services
+
+WAIT_POLL_S = 0.1
+_LISTS = {"Category": "/api/categories/", "Styles": "/api/styles/", "AgeGroup": "/api/age-groups/"}
+_COLUMNS = {"Category": "category_id", "Styles": "style_id", "AgeGroup": "age_group_id"}
+
+
+async def add_image(services: Services, shop_id: int, fields: ImageFields, photo: bytes) -> ImageRow:
+    """Check the photo, store it and its row as ``pending``.
+
+    Raises the photo errors of ``check_photo``, UnknownReference, Conflict (sku taken).
+    """
+    info = await _checked(services, photo)
+    store = partial(_insert, services.media, shop_id, fields, photo, info)
+    image_id = await services.database.run(store)
+    return await get_image(services, shop_id, image_id)
+
+
+async def change_image(
+    services: Services, shop_id: int, image_id: int, changes: ImageChanges, photo: bytes | None
+) -> ImageRow:
+    """Change what is given. New metadata never re-embeds; a new photo does, unless it is the same one."""
+    info = await _checked(services, photo) if photo is not None else None
+    replacement = (photo, info) if photo is not None and info is not None else None
+    await services.database.run(partial(_update, services.media, shop_id, image_id, changes, replacement))
+    return await get_image(services, shop_id, image_id)
+
+
+async def get_image(services: Services, shop_id: int, image_id: int) -> ImageRow:
+    """Raises NotFound, for another shop's photo too."""
+    row = await services.database.run(lambda session: images.get(session, shop_id, image_id))
+    if row is None:
+        raise no_such_image(image_id)
+    return row
+
+
+async def delete_image(services: Services, shop_id: int, image_id: int) -> None:
+    """From the commit on no answer shows the photo; vectors, file and row go in the background."""
+    if not await services.database.run(lambda session: images.mark_deleting(session, shop_id, image_id)):
+        raise no_such_image(image_id)
+
+
+async def retry_image(services: Services, shop_id: int, image_id: int) -> ImageRow:
+    """Queue a failed photo again. Raises NotFound; InvalidInput when it has not failed."""
+    if not await services.database.run(lambda session: images.retry(session, shop_id, image_id)):
+        row = await get_image(services, shop_id, image_id)
+        raise InvalidInput(
+            f"Photo {image_id} is {row.image.status.value}; only a failed photo can be retried."
+        )
+    return await get_image(services, shop_id, image_id)
+
+
+async def wait_until_indexed(services: Services, row: ImageRow, wait_s: float) -> ImageRow:
+    """The row once it is embedded or failed, or as it is after ``wait_s``."""
+    deadline = asyncio.get_running_loop().time() + wait_s
+    waiting = (ImageStatus.PENDING, ImageStatus.PROCESSING)
+    while row.image.status in waiting and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(WAIT_POLL_S)
+        row = await get_image(services, row.image.shop_id, row.image.id or 0)
+    return row
+
+
+def no_such_image(image_id: int) -> NotFound:
+    return NotFound(f"There is no photo {image_id} in this shop.")
+
+
+async def _checked(services: Services, photo: bytes) -> PhotoInfo:
+    limits = PhotoLimits(services.photos.max_bytes, services.photos.max_pixels)
+    return await asyncio.to_thread(check_photo, photo, limits)
+
+
+def _insert(
+    media: MediaStore, shop_id: int, fields: ImageFields, photo: bytes, info: PhotoInfo, session: Session
+) -> int:
+    _require_references(session, fields.Category, fields.Styles, fields.AgeGroup)
+    image = images.insert(
+        session,
+        Image(
+            shop_id=shop_id,
+            sku=fields.sku or f"photo-{uuid4().hex}",
+            product_id=fields.product_id,
+            name=fields.name,
+            description=fields.description,
+            category_id=fields.Category,
+            style_id=fields.Styles,
+            age_group_id=fields.AgeGroup,
+            attributes=fields.attributes,
+            product_url=fields.product_url,
+            photo_key="",
+            **_photo_columns(photo, info),
+        ),
+    )
+    image_id = _id(image)
+    # The file's name holds the row's id, so that deleting the row's folder leaves nothing behind.
+    image.photo_key = photo_key(shop_id, image_id, info.sha256, info.media_type)
+    media.save(image.photo_key, photo)
+    return image_id
+
+
+def _update(
+    media: MediaStore,
+    shop_id: int,
+    image_id: int,
+    changes: ImageChanges,
+    replacement: tuple[bytes, PhotoInfo] | None,
+    session: Session,
+) -> None:
+    image = images.get_for_update(session, shop_id, image_id)
+    if image is None:
+        raise no_such_image(image_id)
+    given = changes.model_dump(include=changes.model_fields_set)
+    _require_references(session, given.get("Category"), given.get("Styles"), given.get("AgeGroup"))
+    for name, value in given.items():
+        setattr(image, _COLUMNS.get(name, name), value)
+    if replacement is not None and replacement[1].sha256 != image.photo_sha256:
+        photo, info = replacement
+        image.photo_key = photo_key(shop_id, image_id, info.sha256, info.media_type)
+        media.save(image.photo_key, photo)
+        images.replace_photo(image, _photo_columns(photo, info))
+    image.updated_at = datetime.now(UTC)
+    images.save(session, image)
+
+
+def _photo_columns(photo: bytes, info: PhotoInfo) -> dict[str, str | int]:
+    return {
+        "photo_sha256": info.sha256,
+        "photo_bytes": len(photo),
+        "photo_width_px": info.width_px,
+        "photo_height_px": info.height_px,
+        "photo_type": info.media_type,
+    }
+
+
+def _require_references(
+    session: Session, category: int | None, style: int | None, age_group: int | None
+) -> None:
+    given = {"Category": category, "Styles": style, "AgeGroup": age_group}
+    for field in taxonomies.missing_terms(session, category, style, age_group):
+        raise UnknownReference(
+            f"{field} {given[field]} does not exist. GET {_LISTS[field]} lists the ids."
+        ).at(f"/{field}")
+
+
+def _id(image: Image) -> int:
+    if image.id is None:
+        raise AssertionError("a flushed row has an id")
+    return image.id

@@ -1,0 +1,44 @@
+"""The FastAPI application: routers, middleware, error handlers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from models.errors import AppError
+from serve_app.middleware import BodyLimit, RequestContext, TrailingSlash
+from serve_app.problems import app_error, http_error, unexpected_error, validation_error
+from serve_app.routes import health, image_collection, media, recommendations, taxonomies
+from serve_app.services import Services
+
+DESCRIPTION = """Search and recommendations by meaning for clothing shops.
+
+Upload product photos; shoppers' prompts are answered with the photos that match them, ranked.
+Errors are `application/problem+json` (RFC 9457)."""
+
+
+def create_api(services: Services) -> FastAPI:
+    """Build the application around ``services``; closes them at shutdown."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        services.database.close()
+
+    api = FastAPI(title="Fashion Recommender", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    api.state.services = services
+    for module in (image_collection, recommendations, taxonomies, media, health):
+        api.include_router(module.router)
+    api.add_exception_handler(AppError, app_error)
+    api.add_exception_handler(RequestValidationError, validation_error)
+    api.add_exception_handler(HTTPException, http_error)
+    api.add_exception_handler(Exception, unexpected_error)
+    # base64 in JSON is a third longer than the photo; the exact limit is checked on the photo itself.
+    api.add_middleware(BodyLimit, max_bytes=services.photos.max_bytes * 4 // 3 + 2**20)
+    api.add_middleware(TrailingSlash)
+    api.add_middleware(RequestContext)
+    return api

@@ -1,0 +1,59 @@
+"""One tower of the model behind dynamic batching; deployed twice, as TextEmbedder and ImageEmbedder."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from ray import serve
+
+from configs.serving import EmbedderArgs, EmbedderUserConfig
+from models.search import TextEmbedding
+from serve_app.encoder import FashionClipEncoder, Tower
+from serve_app.ports import Pixels, Vector
+from serve_app.served_model import ServedModel, locate
+
+
+class Embedder:
+    """Requests that arrive while the model is busy form the next batch, so an idle replica adds no delay.
+
+    Inference runs in a thread: user code shares the replica's event loop.
+    """
+
+    def __init__(self, tower: Tower, model: ServedModel, args: EmbedderArgs, hub_timeout_s: float) -> None:
+        checkpoint = locate(model, hub_timeout_s=hub_timeout_s)
+        self._encoder = FashionClipEncoder.load(
+            checkpoint.directory, towers=(tower,), device=args.device, dtype=args.dtype, threads=args.threads
+        )
+        self._encoder.warm_up()
+        self._max_photos = EmbedderUserConfig().max_batch_size
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Apply ``user_config`` without a restart. Raises ValidationError, and the old values stay."""
+        tuning = EmbedderUserConfig.model_validate(user_config)
+        self._max_photos = tuning.max_batch_size
+        for queue in (self.embed_prompt, self.embed_photos):
+            queue.set_max_batch_size(tuning.max_batch_size)  # type: ignore[attr-defined]
+            queue.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)  # type: ignore[attr-defined]
+
+    @serve.batch
+    async def embed_prompt(self, prompts: list[str]) -> list[TextEmbedding]:
+        """Called with one prompt; runs over all that wait."""
+        return await asyncio.to_thread(self._encoder.embed_prompts, prompts)
+
+    @serve.batch
+    async def embed_photos(self, groups: list[Pixels]) -> list[Vector]:
+        """Called with (n, S, S, 3) uint8, answers (n, d) float32; runs over all groups that wait."""
+        return await asyncio.to_thread(self._encode_groups, groups)
+
+    def _encode_groups(self, groups: list[Pixels]) -> list[Vector]:
+        filled = [group for group in groups if len(group)]
+        if not filled:
+            return [np.empty((0, self._encoder.dimension), np.float32) for _ in groups]
+        pixels = filled[0] if len(filled) == 1 else np.concatenate(filled)
+        step = self._max_photos
+        parts = [self._encoder.encode_images(pixels[i : i + step]) for i in range(0, len(pixels), step)]
+        vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        ends = np.cumsum([len(group) for group in groups])[:-1]
+        return np.split(vectors, ends)

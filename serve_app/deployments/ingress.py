@@ -1,0 +1,57 @@
+"""The HTTP front: FastAPI inside a Serve deployment."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from configs.settings import Settings
+from db.media import MediaStore
+from db.session import Database
+from models.errors import ConfigurationError
+from serve_app.api import create_api
+from serve_app.context import ServingContext
+from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
+from serve_app.secrets import KeyMint, PhotoSigner
+from serve_app.services import Services
+
+
+class Ingress:
+    """Turns handles and addresses into ``Services``; the routes do the rest.
+
+    The Indexer's handle is not called: it makes the Indexer part of the application.
+    """
+
+    def __init__(
+        self,
+        context: ServingContext,
+        text_embedder: DeploymentHandle,
+        image_embedder: DeploymentHandle,
+        search_index: DeploymentHandle,
+        indexer: DeploymentHandle,
+    ) -> None:
+        settings, args = Settings(), context.args
+        url = settings.sqlalchemy_url()
+        if url is None or settings.media_url is None or settings.secret_key is None:
+            raise ConfigurationError("DATABASE_URL (or DB_*), MEDIA_URL and SECRET_KEY must be set.")
+        secret = settings.secret_key.get_secret_value()
+        self._indexer = indexer
+        self._services = Services(
+            database=Database(url, connections=args.database_connections),
+            media=MediaStore(settings.media_url),
+            text_embedder=TextEmbedderHandle(text_embedder, args.timeouts.embed_s),
+            image_embedder=ImageEmbedderHandle(image_embedder, args.timeouts.embed_s),
+            index=VectorIndexHandle(search_index, args.timeouts.search_s),
+            keys=KeyMint(secret),
+            signer=PhotoSigner(secret, args.photos.url_lifetime_s),
+            photos=args.photos,
+            model=context.model,
+            public_url=settings.public_url,
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_api(self._services)
+
+
+IngressApp = serve.ingress()(Ingress)

@@ -1,0 +1,77 @@
+"""Queries to Chroma; those of one shop that wait together share one HTTP call."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ray import serve
+
+from configs.serving import CollectionArgs, SearchUserConfig
+from configs.settings import Settings
+from db.vectors import VectorStore
+from models.errors import AppError, ConfigurationError
+from models.search import Hit
+from serve_app.ports import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    shop_id: int
+    vector: Vector
+    k: int
+
+
+class SearchIndex:
+    """Reads one index version."""
+
+    def __init__(self, version_id: int, args: CollectionArgs) -> None:
+        address = Settings().chroma_url
+        if address is None:
+            raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
+        self._store = VectorStore(address, args)
+        self._version_id = version_id
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Apply ``user_config`` without a restart."""
+        tuning = SearchUserConfig.model_validate(user_config)
+        self._batch.set_max_batch_size(tuning.max_batch_size)  # type: ignore[attr-defined]
+        self._batch.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)  # type: ignore[attr-defined]
+
+    async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
+        """At most ``k`` hits, best first. Raises DependencyUnavailable."""
+        answer = await self._batch(_Query(shop_id, vector, k))
+        if isinstance(answer, AppError):
+            raise answer
+        return answer
+
+    async def ping(self) -> None:
+        """Raises DependencyUnavailable."""
+        await asyncio.to_thread(self._store.ping)
+
+    @serve.batch
+    async def _batch(self, queries: list[_Query]) -> list[list[Hit] | AppError]:
+        shops: dict[int, list[int]] = {}
+        for position, query in enumerate(queries):
+            shops.setdefault(query.shop_id, []).append(position)
+        answers: list[list[Hit] | AppError] = [[] for _ in queries]
+
+        async def ask(positions: list[int]) -> None:
+            found = await asyncio.to_thread(self._query_shop, [queries[position] for position in positions])
+            for position, answer in zip(positions, found, strict=True):
+                answers[position] = answer
+
+        await asyncio.gather(*(ask(positions) for positions in shops.values()))
+        return answers
+
+    def _query_shop(self, queries: list[_Query]) -> list[list[Hit]] | list[AppError]:
+        """One call for all; an error is each query's answer, so that other shops' queries still succeed."""
+        vectors = np.stack([query.vector for query in queries])
+        largest = max(query.k for query in queries)
+        try:
+            found = self._store.query(self._version_id, queries[0].shop_id, vectors, largest)
+        except AppError as error:
+            return [error for _ in queries]
+        return [hits[: query.k] for query, hits in zip(queries, found, strict=True)]

@@ -1,0 +1,103 @@
+"""The ports over Ray Serve handles: time-outs, and Ray's errors as AppErrors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from models.errors import AppError, DependencyTimeout, DependencyUnavailable, TooBusy
+from models.search import Hit, TextEmbedding
+from serve_app.ports import Pixels, Vector
+
+logger = logging.getLogger("serve_app")
+T = TypeVar("T")
+
+
+class TextEmbedderHandle:
+    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
+        self._handle, self._timeout_s = handle, timeout_s
+
+    async def embed(self, prompt: str) -> TextEmbedding:
+        async with _translated("The text embedder", self._timeout_s):
+            return cast(TextEmbedding, await self._handle.embed_prompt.remote(prompt))
+
+
+class ImageEmbedderHandle:
+    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
+        self._handle, self._timeout_s = handle, timeout_s
+
+    async def embed(self, pixels: Pixels) -> Vector:
+        async with _translated("The image embedder", self._timeout_s):
+            return cast(Vector, await self._handle.embed_photos.remote(pixels))
+
+
+class VectorIndexHandle:
+    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
+        self._handle, self._timeout_s = handle, timeout_s
+
+    async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
+        async with _translated("The search index", self._timeout_s):
+            return cast(list[Hit], await self._handle.query.remote(shop_id, vector, k))
+
+    async def ping(self) -> None:
+        async with _translated("The search index", self._timeout_s):
+            await self._handle.ping.remote()
+
+
+class BulkImageEmbedderHandle:
+    """For Ray tasks, which run in ordinary threads."""
+
+    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
+        self._embedder = ImageEmbedderHandle(handle, timeout_s)
+
+    def embed(self, pixels: Pixels) -> Vector:
+        return run_async(self._embedder.embed(pixels))
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` from an ordinary thread, on one event loop that lives as long as the process.
+
+    Serve's throughput mode routes requests on the caller's loop: without one that keeps running,
+    ``DeploymentResponse.result()`` would wait for ever.
+    """
+    return asyncio.run_coroutine_threadsafe(work, _background_loop()).result()
+
+
+@lru_cache(maxsize=1)
+def _background_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True, name="serve-handles").start()
+    return loop
+
+
+@asynccontextmanager
+async def _translated(part: str, timeout_s: float) -> AsyncIterator[None]:
+    with _as_app_errors(part):
+        async with asyncio.timeout(timeout_s):
+            yield
+
+
+@contextmanager
+def _as_app_errors(part: str) -> Iterator[None]:
+    """Ray's exceptions carry remote tracebacks in their text; none of it goes further than the log."""
+    try:
+        yield
+    except TimeoutError:
+        raise DependencyTimeout(f"{part} did not answer in time. Try again.") from None
+    except BackPressureError:
+        raise TooBusy(f"{part} has a full queue. Try again in a moment.") from None
+    except (RayError, RayServeException) as error:
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if isinstance(cause, AppError):
+            raise cause from None
+        logger.error("%s failed", part, exc_info=error)
+        raise DependencyUnavailable(f"{part} does not answer. Try again in a moment.") from None

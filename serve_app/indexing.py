@@ -1,0 +1,132 @@
+"""The background work on photos: embed what is pending, remove what is being deleted.
+
+Every step may be repeated: embeddings are upserted, Chroma is upserted by image id, files are removed if
+there. A crash between any two of them leaves a lease that expires, and the work is done again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from configs.serving import IndexerArgs
+from db import embeddings, work
+from db.media import MediaStore, image_prefix
+from db.session import Database
+from db.vectors import VectorRecord, VectorStore
+from db.work import Claim, ClaimedPhoto
+from models.errors import AppError, NotFound
+from serve_app.photos import ImageGeometry, prepare_photo
+from serve_app.ports import BulkImageEmbedder, Pixels, Vector
+
+logger = logging.getLogger("serve_app")
+
+
+@dataclass(frozen=True)
+class IndexingParts:
+    """What the work needs; built once per worker process."""
+
+    database: Database
+    media: MediaStore
+    vectors: VectorStore
+    version_id: int
+    model_key: str
+    geometry: ImageGeometry
+    args: IndexerArgs
+
+
+def embed_claim(parts: IndexingParts, embedder: BulkImageEmbedder, claim: Claim) -> int:
+    """Embed the claimed photos and publish their vectors; the number that became ``embedded``.
+
+    A photo that cannot be read fails with its reason. A part that does not answer puts the photos back
+    without counting the attempt.
+    """
+    try:
+        vectors = _vectors(parts, embedder, claim)
+        return _publish(parts, claim, [photo for photo in claim.photos if photo.image_id in vectors], vectors)
+    except AppError as error:
+        logger.warning("%d photos go back to the queue: %s", len(claim.photos), error.message)
+        delay_s, ids = parts.args.retry_delay_s, [photo.image_id for photo in claim.photos]
+        with parts.database.transaction() as session:
+            work.release(session, claim.token, ids, delay_s=delay_s, error=error.message, count_attempt=False)
+        return 0
+
+
+def delete_claim(parts: IndexingParts, claim: Claim) -> int:
+    """Remove the claimed photos' vectors, files and, last, rows; the number of rows removed."""
+    for shop_id, photos in _by_shop(claim.photos).items():
+        parts.vectors.delete(parts.version_id, shop_id, [photo.image_id for photo in photos])
+        for photo in photos:
+            parts.media.delete_tree(image_prefix(shop_id, photo.image_id))
+    with parts.database.transaction() as session:
+        return work.finish_deleted(session, claim.token, [photo.image_id for photo in claim.photos])
+
+
+def _vectors(parts: IndexingParts, embedder: BulkImageEmbedder, claim: Claim) -> dict[int, Vector]:
+    """The vector of each readable photo: from PostgreSQL where it is known, else from the model."""
+    with parts.database.transaction() as session:
+        vectors = embeddings.stored(session, claim.photos, parts.model_key)
+    unknown = [photo for photo in claim.photos if photo.image_id not in vectors]
+    readable, pixels = _prepare(parts, claim.token, unknown)
+    step = parts.args.embed_batch
+    for start in range(0, len(readable), step):
+        batch = embedder.embed(np.stack(pixels[start : start + step]))
+        for photo, vector in zip(readable[start : start + step], batch, strict=True):
+            vectors[photo.image_id] = vector
+    return vectors
+
+
+def _prepare(
+    parts: IndexingParts, token: str, photos: Sequence[ClaimedPhoto]
+) -> tuple[list[ClaimedPhoto], list[Pixels]]:
+    readable: list[ClaimedPhoto] = []
+    pixels: list[Pixels] = []
+    for photo in photos:
+        try:
+            pixels.append(prepare_photo(parts.media.load(photo.photo_key), parts.geometry))
+            readable.append(photo)
+        except AppError as error:
+            if error.status_code >= 500:
+                raise
+            reason = "The stored photo is gone." if isinstance(error, NotFound) else error.message
+            with parts.database.transaction() as session:
+                work.finish_failed(session, token, photo.image_id, reason)
+    return readable, pixels
+
+
+def _publish(
+    parts: IndexingParts, claim: Claim, photos: list[ClaimedPhoto], vectors: dict[int, Vector]
+) -> int:
+    with parts.database.transaction() as session:
+        held = work.still_held(session, claim.token, [photo.image_id for photo in photos])
+        photos = [photo for photo in photos if photo.image_id in held]
+        rows = [(photo.image_id, photo.photo_sha256, vectors[photo.image_id]) for photo in photos]
+        embeddings.save(session, parts.model_key, rows)
+    for shop_id, own in _by_shop(photos).items():
+        records = [VectorRecord(one.image_id, vectors[one.image_id], one.photo_sha256) for one in own]
+        parts.vectors.upsert(parts.version_id, shop_id, records)
+    with parts.database.transaction() as session:
+        done = work.finish_embedded(session, claim.token, [photo.image_id for photo in photos])
+    _reconcile(parts, claim.token, [photo for photo in photos if photo.image_id not in done])
+    return len(done)
+
+
+def _reconcile(parts: IndexingParts, token: str, photos: list[ClaimedPhoto]) -> None:
+    """After writing to Chroma without the lease: redo what lives (from its stored vector), remove what is gone."""
+    if not photos:
+        return
+    with parts.database.transaction() as session:
+        gone = set(work.touch_lost(session, [photo.image_id for photo in photos], token))
+    for shop_id, own in _by_shop([photo for photo in photos if photo.image_id in gone]).items():
+        parts.vectors.delete(parts.version_id, shop_id, [photo.image_id for photo in own])
+
+
+def _by_shop(photos: Sequence[ClaimedPhoto]) -> dict[int, list[ClaimedPhoto]]:
+    shops: dict[int, list[ClaimedPhoto]] = defaultdict(list)
+    for photo in photos:
+        shops[photo.shop_id].append(photo)
+    return shops

@@ -1,0 +1,130 @@
+"""Ray and Serve of one launcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psutil
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve._private.api import serve_start
+from ray.serve.schema import ServeDeploySchema
+
+from models.errors import ConfigurationError
+from serve_app.data_directory import write_secret
+
+logger = logging.getLogger("serve_app")
+READY_POLL_S = 0.2
+DRAIN_S = 6.0
+KILL_AFTER_S = 2.0
+FAILED_STATES = {"DEPLOY_FAILED", "UNHEALTHY"}
+
+
+class LocalCluster:
+    """A Ray cluster of this machine, or the one that RAY_ADDRESS names, with one Serve application."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._own = "RAY_ADDRESS" not in os.environ
+
+    def start(self) -> str:
+        """Start or join Ray; returns its address."""
+        _ensure_token()
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        options = {"_temp_dir": str(self._scratch), "include_dashboard": False} if self._own else {}
+        context = ray.init(
+            address="local" if self._own else None,
+            namespace="serve",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **options,
+        )
+        return str(context.address_info["gcs_address"])
+
+    def deploy(self, schema: ServeDeploySchema) -> None:
+        """Hand the application to Serve, which starts it in the background."""
+        client = serve_start(
+            http_options=schema.http_options.model_dump(), proxy_location=schema.proxy_location
+        )
+        client.deploy_apps(schema, _blocking=False)
+
+    def wait_until_ready(self, app_name: str, url: str, timeout_s: float) -> None:
+        """Return once ``/readyz`` is 200 through the front door; raises ConfigurationError when it cannot be."""
+        deadline = time.monotonic() + timeout_s
+        last = "no answer yet"
+        while time.monotonic() < deadline:
+            try:
+                answer = httpx.get(f"{url}/readyz", timeout=10)
+                if answer.status_code == 200:
+                    return
+                last = f"/readyz answered {answer.status_code}"
+            except httpx.HTTPError as error:
+                last = f"/readyz: {type(error).__name__}"
+            _raise_if_failed(app_name)
+            time.sleep(READY_POLL_S)
+        raise ConfigurationError(
+            f"The service was not ready after {timeout_s:g} s ({last}). Look into its logs."
+        )
+
+    def stop(self) -> None:
+        """Let running requests end, for a moment; then stop Ray where it is ours, and what it left behind."""
+        if ray.is_initialized():
+            draining = threading.Thread(target=_shut_serve_down, daemon=True, name="serve-shutdown")
+            draining.start()
+            draining.join(DRAIN_S)
+            ray.shutdown()
+        if self._own:
+            kill_leftovers(self._scratch)
+
+
+def kill_leftovers(scratch: Path) -> None:
+    """End processes that name this launcher's folder; HAProxy outlives a Serve that was stopped hard."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(scratch) in part for part in process.info["cmdline"] or ()):
+            found.append(process)
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+    for process in psutil.wait_procs(found, timeout=KILL_AFTER_S)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _shut_serve_down() -> None:
+    try:
+        serve.shutdown()
+    except RayError as error:
+        logger.warning("Serve did not shut down cleanly: %s", type(error).__name__)
+
+
+def _raise_if_failed(app_name: str) -> None:
+    application = serve.status().applications.get(app_name)
+    if application is None or application.status.value not in FAILED_STATES:
+        return
+    messages = [
+        application.message,
+        *(one.message for one in application.deployments.values() if one.message),
+    ]
+    lines = [line.strip() for text in messages for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "ConfigurationError: " in line]
+    reason = (
+        errors[-1].split("ConfigurationError: ", 1)[1]
+        if errors
+        else (lines[-1] if lines else "no reason given")
+    )
+    raise ConfigurationError(f"The service did not start: {reason}")
+
+
+def _ensure_token() -> None:
+    """Ray refuses strangers: whoever reaches its ports could otherwise run code here."""
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", ""))
+    if os.environ.get("RAY_AUTH_MODE") == "token" and path.name:
+        write_secret(path, secrets.token_hex(32))

@@ -1,0 +1,43 @@
+"""What the use cases need from the outside, as Protocols; ``handles`` implements them over Ray Serve."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.search import Hit, TextEmbedding
+
+Vector = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+class TextEmbedder(Protocol):
+    async def embed(self, prompt: str) -> TextEmbedding:
+        """Raises TooBusy, DependencyTimeout, DependencyUnavailable."""
+        ...
+
+
+class ImageEmbedder(Protocol):
+    async def embed(self, pixels: Pixels) -> Vector:
+        """``pixels``: (n, S, S, 3) uint8 → (n, d) float32, unit length. Raises as TextEmbedder does."""
+        ...
+
+
+class VectorIndex(Protocol):
+    async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
+        """At most ``k`` hits of that shop, best first. Raises as TextEmbedder does."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises DependencyUnavailable when the index does not answer."""
+        ...
+
+
+class BulkImageEmbedder(Protocol):
+    """The image tower as background work calls it: from an ordinary thread."""
+
+    def embed(self, pixels: Pixels) -> Vector:
+        """``pixels``: (n, S, S, 3) uint8 → (n, d) float32, unit length. Raises DependencyUnavailable."""
+        ...

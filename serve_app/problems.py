@@ -1,0 +1,100 @@
+"""Errors as RFC 9457 problem details. Never a stack trace, never an unknown exception's text."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any, cast
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from models.errors import AppError, InvalidInput, NotAuthenticated
+
+logger = logging.getLogger("serve_app")
+MEDIA_TYPE = "application/problem+json"
+_CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 415: "media_type_unsupported"}
+
+
+def problem_body(error: AppError, request_id: str) -> dict[str, Any]:
+    """The document of one AppError."""
+    errors = [{"pointer": error.pointer, "detail": error.message}] if error.pointer else []
+    return problem(error.status_code, error.code, error.title, error.message, request_id, errors)
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    request_id: str,
+    errors: list[dict[str, str]] | None = None,
+) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "type": f"urn:fashion-recommender:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
+    return body | ({"errors": errors} if errors else {})
+
+
+async def app_error(request: Request, error: Exception) -> JSONResponse:
+    known = cast(AppError, error)
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(known, NotAuthenticated) else {}
+    if known.status_code >= 500:
+        logger.error("%s: %s (request %s)", known.code, known.message, _request_id(request))
+        headers["Retry-After"] = "1"
+    return _response(known.status_code, problem_body(known, _request_id(request)), headers)
+
+
+async def validation_error(request: Request, error: Exception) -> JSONResponse:
+    errors = [
+        {"pointer": _pointer(one["loc"]), "detail": _sentence(one)}
+        for one in cast(RequestValidationError, error).errors()
+    ]
+    detail = "; ".join(f"{one['pointer'].lstrip('/') or 'body'}: {one['detail']}" for one in errors[:5])
+    status, code, title = InvalidInput.status_code, InvalidInput.code, InvalidInput.title
+    return _response(status, problem(status, code, title, detail, _request_id(request), errors))
+
+
+async def http_error(request: Request, error: Exception) -> JSONResponse:
+    known = cast(HTTPException, error)
+    status, phrase = known.status_code, HTTPStatus(known.status_code).phrase
+    detail = f"{request.method} {request.url.path}: {phrase.lower()}. /docs lists what there is."
+    body = problem(status, _CODES.get(status, "http_error"), phrase, detail, _request_id(request))
+    return _response(status, body, dict(known.headers or {}))
+
+
+async def unexpected_error(request: Request, error: Exception) -> JSONResponse:
+    request_id = _request_id(request)
+    logger.error("unexpected error (request %s)", request_id, exc_info=error)
+    detail = f"Something went wrong on our side. Tell the operator the request id {request_id}."
+    return _response(500, problem(500, AppError.code, AppError.title, detail, request_id))
+
+
+def _response(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _request_id(request: Request) -> str:
+    return cast(str, request.scope.get("state", {}).get("request_id", ""))
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """RFC 6901, without FastAPI's leading 'body', 'query' or 'path'."""
+    parts = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def _sentence(error: Any) -> str:
+    """Pydantic's message, with the value where it is short and no secret."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    value = error.get("input")
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= 60:
+        return f"{message} (got {value!r})"
+    return message

@@ -1,0 +1,99 @@
+"""Request bodies that come as a form or as JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from models.errors import InvalidInput, PhotoMissing
+
+Model = TypeVar("Model", bound=BaseModel)
+FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+_KEY_FIELDS = {"api_key", "APIKey"}
+
+
+async def body_fields(request: Request) -> dict[str, Any]:
+    """The body's top-level fields; parsed once per request, whoever asks first."""
+    cached = getattr(request.state, "body_fields", None)
+    if cached is None:
+        cached = await _parse(request)
+        request.state.body_fields = cached
+    return dict(cached)
+
+
+async def _parse(request: Request) -> dict[str, Any]:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in FORM_TYPES:
+        return await _parse_form(request)
+    body = await request.body()
+    if not body:
+        return {}
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InvalidInput(
+            "The body is neither a form nor valid JSON. Send multipart/form-data or application/json."
+        ) from None
+    if not isinstance(fields, dict):
+        raise InvalidInput('The JSON body must be an object, like {"name": "…"}.')
+    return fields
+
+
+async def _parse_form(request: Request) -> dict[str, Any]:
+    try:
+        form = await request.form(max_files=8, max_fields=64)
+    except HTTPException as error:
+        raise InvalidInput(f"The form cannot be read: {error.detail}") from None
+    fields: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if name in fields:
+            raise InvalidInput(f"The field {name} was sent twice. Send it once.").at(f"/{name}")
+        fields[name] = value
+    return fields
+
+
+def validated(model: type[Model], fields: dict[str, Any]) -> Model:
+    """Fields, less key and photo, as ``model``; raises what FastAPI's own validation raises."""
+    plain = {name: value for name, value in fields.items() if name not in _KEY_FIELDS and name != "Photo"}
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        ) from None
+
+
+async def photo_bytes(fields: dict[str, Any]) -> bytes | None:
+    """``Photo`` as an uploaded file or as base64 text (a data: URI is fine); None when it is absent."""
+    photo = fields.get("Photo")
+    if photo is None:
+        return None
+    if isinstance(photo, UploadFile):
+        return await photo.read()
+    if not isinstance(photo, str):
+        raise PhotoMissing("Photo must be a file of the form, or base64 text in JSON.").at("/Photo")
+    encoded = photo.partition(",")[2] if photo.startswith("data:") else photo
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidInput("Photo is not valid base64. Encode the file's bytes, without changes.").at(
+            "/Photo"
+        ) from None
+
+
+async def required_photo(fields: dict[str, Any]) -> bytes:
+    """Raises PhotoMissing when the body has none."""
+    photo = await photo_bytes(fields)
+    if photo is None:
+        raise PhotoMissing(
+            "Photo is missing. Send the file as the form field 'Photo', or base64 text in JSON."
+        ).at("/Photo")
+    return photo

@@ -1,0 +1,55 @@
+"""What routes ask FastAPI for: the services, the caller, the presenter."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+
+from serve_app.authenticate import Caller, authenticate
+from serve_app.presentation import Presenter
+from serve_app.routes.bodies import body_fields
+from serve_app.services import Services
+
+BODY_KEY_FIELDS = ("api_key", "APIKey")
+
+_bearer = HTTPBearer(auto_error=False, description="A key of the shop, sk_…")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="A key of the shop, sk_…")
+
+
+def get_services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]
+
+
+async def get_caller(
+    request: Request,
+    services: ServicesDep,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    header: Annotated[str | None, Security(_header)],
+) -> Caller:
+    """The key comes from a header or, as the seed's clients send it, from the body."""
+    key = bearer.credentials if bearer is not None else header
+    if key is None and request.method in {"POST", "PATCH"}:
+        key = _key_in(await body_fields(request))
+    return await authenticate(services, key)
+
+
+def _key_in(fields: dict[str, Any]) -> str | None:
+    for name in BODY_KEY_FIELDS:
+        value = fields.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def get_presenter(request: Request, services: ServicesDep) -> Presenter:
+    return Presenter(services.signer, services.public_url or str(request.base_url))
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
+PresenterDep = Annotated[Presenter, Depends(get_presenter)]

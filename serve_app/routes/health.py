@@ -1,0 +1,32 @@
+"""/healthz and /readyz."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from serve_app.readiness import check_readiness
+from serve_app.routes.dependencies import ServicesDep
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """200 while the process runs."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(response: Response, services: ServicesDep) -> dict[str, Any]:
+    """200 only while embedders, index and database answer; 503 names those that do not."""
+    checks = await check_readiness(services)
+    ready = all(answer == "ok" for answer in checks.values())
+    response.status_code = 200 if ready else 503
+    return {
+        "status": "ready" if ready else "not ready",
+        "checks": checks,
+        "model": services.model.label,
+        "fallback_model": services.model.fell_back,
+    }

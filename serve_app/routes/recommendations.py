@@ -1,0 +1,30 @@
+"""/api/recommendations/: prompts answered with photos."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from models.recommendation_api import RecommendationRequest, Recommendations
+from serve_app.recommend import recommend
+from serve_app.routes.dependencies import CallerDep, PresenterDep, ServicesDep
+
+router = APIRouter(prefix="/api/recommendations", tags=["recommendations"])
+
+
+@router.post("/")
+async def create(
+    body: RecommendationRequest, services: ServicesDep, caller: CallerDep, presenter: PresenterDep
+) -> Recommendations:
+    """The shop's photos that match the prompt, best first."""
+    answer = await recommend(services, caller, body.prompt, body.number_of_images)
+    return Recommendations(
+        prompt_id=answer.prompt_id,
+        model=services.model.label,
+        fallback_model=services.model.fell_back,
+        prompt_truncated=answer.prompt_truncated,
+        recommendations=[
+            presenter.recommendation(row, score, rank)
+            for rank, (row, score) in enumerate(answer.rows, start=1)
+        ],
+        took_ms=round(answer.took_ms, 2),
+    )

@@ -1,0 +1,87 @@
+"""Which model is served: the configured one, the one already indexed with, or the loud fallback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from json import loads
+from pathlib import Path
+
+from configs.serving import FASHION_CLIP, FASHION_CLIP_REVISION, ModelArgs
+from models.errors import ConfigurationError
+from serve_app.checkpoints import ResolvedCheckpoint, model_key, resolve_checkpoint
+from serve_app.photos import PREPROCESSING_VERSION
+
+PINNED_REVISIONS = {FASHION_CLIP: FASHION_CLIP_REVISION}
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """The model behind every vector of one index version; travels to the replicas, so no directory in it."""
+
+    source: str
+    name: str
+    revision: str
+    key: str
+    dimension: int
+    fell_back: bool
+
+    @property
+    def label(self) -> str:
+        """How answers name it: ``name@revision``."""
+        return f"{self.name}@{self.revision[:12]}"
+
+
+def choose_model(args: ModelArgs) -> ServedModel:
+    """Resolve ``args.name``, or ``args.fallback`` where that cannot be had.
+
+    Raises ConfigurationError when neither is there.
+    """
+    try:
+        revision = args.revision or PINNED_REVISIONS.get(args.name)
+        return served_model(args.name, revision, hub_timeout_s=args.hub_timeout_s, fell_back=args.fell_back)
+    except ConfigurationError:
+        if args.fallback is None or Path(_absolute(args.name)).is_dir():
+            raise
+        return served_model(args.fallback, None, hub_timeout_s=args.hub_timeout_s, fell_back=True)
+
+
+def served_model(name: str, revision: str | None, *, hub_timeout_s: float, fell_back: bool) -> ServedModel:
+    """Describe a checkpoint, downloading it if need be."""
+    found = resolve_checkpoint(_absolute(name), revision, timeout_s=hub_timeout_s)
+    return ServedModel(
+        source=_absolute(name),
+        name=found.name,
+        revision=found.revision,
+        key=model_key(found.name, found.revision, PREPROCESSING_VERSION),
+        dimension=projection_dimension(found),
+        fell_back=fell_back,
+    )
+
+
+def locate(model: ServedModel, *, hub_timeout_s: float) -> ResolvedCheckpoint:
+    """The checkpoint's directory on this machine; it must be the very revision that was chosen."""
+    is_directory = Path(model.source).is_dir()
+    found = resolve_checkpoint(
+        model.source, None if is_directory else model.revision, timeout_s=hub_timeout_s
+    )
+    if found.revision != model.revision:
+        raise ConfigurationError(
+            f"The checkpoint {model.source} here is revision {found.revision}, but the service started with "
+            f"{model.revision}. Give every machine the same files."
+        )
+    return found
+
+
+def _absolute(name: str) -> str:
+    """A directory's whole path, from here or from the project's root; a hub name stays as it is."""
+    for directory in (Path(name).expanduser(), PROJECT / name):
+        if directory.is_dir():
+            return str(directory.resolve())
+    return name
+
+
+def projection_dimension(checkpoint: ResolvedCheckpoint) -> int:
+    """The length of the checkpoint's vectors, from its config.json."""
+    config = loads((checkpoint.directory / "config.json").read_text("utf-8"))
+    return int(config.get("projection_dim", 512))

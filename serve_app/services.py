@@ -1,0 +1,26 @@
+"""Everything that answering a request needs, gathered once per ingress replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from configs.serving import PhotoArgs
+from db.media import MediaStore
+from db.session import Database
+from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
+from serve_app.secrets import KeyMint, PhotoSigner
+from serve_app.served_model import ServedModel
+
+
+@dataclass(frozen=True)
+class Services:
+    database: Database
+    media: MediaStore
+    text_embedder: TextEmbedder
+    image_embedder: ImageEmbedder
+    index: VectorIndex
+    keys: KeyMint
+    signer: PhotoSigner
+    photos: PhotoArgs
+    model: ServedModel
+    public_url: str | None = None

@@ -1,0 +1,64 @@
+"""Ray task: answer many prompts of one shop, for batch jobs (mailings, evaluations)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import ray
+from ray.serve.handle import DeploymentHandle
+
+from db import images
+from serve_app.context import ServingContext
+from serve_app.handles import TextEmbedderHandle, run_async
+from serve_app.ports import TextEmbedder, Vector
+from serve_app.recommend import SPARE
+from serve_app.tasks.worker import indexing_parts
+
+
+PROMPTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHit:
+    """One recommended photo; ``score`` is the cosine similarity."""
+
+    image_id: int
+    sku: str
+    name: str
+    score: float
+
+
+@ray.remote(max_retries=0)
+def recommend(
+    shop_id: int, prompts: Sequence[str], count: int, text_embedder: DeploymentHandle, context: ServingContext
+) -> list[list[BatchHit]]:
+    """For each prompt at most ``count`` photos, best first. Prompts share batches of the text embedder."""
+    vectors = run_async(_embed(TextEmbedderHandle(text_embedder, context.args.timeouts.embed_s), prompts))
+    parts = indexing_parts(context)
+    found = parts.vectors.query(context.version_id, shop_id, vectors, count + SPARE)
+    with parts.database.transaction() as session:
+        rows = images.embedded_rows(
+            session, shop_id, sorted({hit.image_id for hits in found for hit in hits})
+        )
+    return [
+        [
+            BatchHit(hit.image_id, rows[hit.image_id].image.sku, rows[hit.image_id].image.name, hit.score)
+            for hit in hits
+            if hit.image_id in rows
+        ][:count]
+        for hits in found
+    ]
+
+
+async def _embed(embedder: TextEmbedder, prompts: Sequence[str]) -> Vector:
+    """(n, d) float32; a bounded number of prompts at once, so that shoppers keep their turn."""
+    turns = asyncio.Semaphore(PROMPTS_AT_ONCE)
+
+    async def one(prompt: str) -> Vector:
+        async with turns:
+            return (await embedder.embed(prompt)).vector
+
+    return np.stack(await asyncio.gather(*(one(prompt) for prompt in prompts)))

@@ -1,0 +1,36 @@
+"""What a Ray worker process keeps between tasks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from configs.settings import Settings
+from db.media import MediaStore
+from db.session import Database
+from db.vectors import VectorStore
+from models.errors import ConfigurationError
+from serve_app.context import ServingContext
+from serve_app.indexing import IndexingParts
+from serve_app.photos import ImageGeometry
+from serve_app.served_model import locate
+
+
+@lru_cache(maxsize=4)
+def indexing_parts(context: ServingContext) -> IndexingParts:
+    """Connections and preprocessing, made at the first task of a process."""
+    args, settings = context.args, Settings()
+    database_url, chroma_url = settings.sqlalchemy_url(), settings.chroma_url
+    if database_url is None or chroma_url is None or settings.media_url is None:
+        raise ConfigurationError(
+            "DATABASE_URL (or DB_*), CHROMA_URL and MEDIA_URL must be set on every machine."
+        )
+    checkpoint = locate(context.model, hub_timeout_s=args.model.hub_timeout_s)
+    return IndexingParts(
+        database=Database(database_url, connections=2),
+        media=MediaStore(settings.media_url),
+        vectors=VectorStore(chroma_url, args.collection),
+        version_id=context.version_id,
+        model_key=context.model.key,
+        geometry=ImageGeometry.of(checkpoint.directory),
+        args=args.indexer,
+    )
