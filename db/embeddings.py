@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -29,7 +29,7 @@ def stored(
         .where(col(Embedding.model_key) == model_key)
         .where(col(Embedding.photo_sha256).in_({photo.photo_sha256 for photo in photos}))
         .where(col(Image.shop_id).in_({photo.shop_id for photo in photos}))
-        .distinct(col(Image.shop_id), col(Embedding.photo_sha256))
+        .ext(distinct_on(col(Image.shop_id), col(Embedding.photo_sha256)))
     )
     known = {(shop_id, sha256): vector for shop_id, sha256, vector in session.execute(query)}
     return {

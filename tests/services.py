@@ -51,6 +51,16 @@ def extra_database(postgres_url: str, name: str) -> Iterator[URL]:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
+@pytest.fixture(scope="module")
+def own_database(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[Database]:
+    """A migrated database for one test module, where no running service takes the photos away."""
+    with extra_database(postgres_url, request.module.__name__.rsplit(".", 1)[-1]) as url:
+        migrate.upgrade(url)
+        database = Database(url, connections=8)
+        yield database
+        database.close()
+
+
 @pytest.fixture(scope="session")
 def chroma_url(service_dir: Path) -> Iterator[str]:
     server = LocalChroma(service_dir)

@@ -1,36 +1,26 @@
-"""The queue's guarantees, on a real PostgreSQL. The module has a database of its own: claims span shops."""
+"""The queue's guarantees, on a real PostgreSQL. Claims span shops, so the module has its own database."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
-from db import images, migrate, work
+from db import images, work
 from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
-from tests.services import Photos, create_shop, extra_database
-
-
-@pytest.fixture(scope="module")
-def migrated(postgres_url: str) -> Iterator[Database]:
-    with extra_database(postgres_url, "work_test") as url:
-        migrate.upgrade(url)
-        database = Database(url, connections=8)
-        yield database
-        database.close()
+from tests.services import Photos, create_shop
 
 
 @pytest.fixture
-def database(migrated: Database) -> Database:
-    with migrated.transaction() as session:
+def database(own_database: Database) -> Database:
+    with own_database.transaction() as session:
         session.execute(text("TRUNCATE shop CASCADE"))
-    return migrated
+    return own_database
 
 
 def claim(database: Database, limit: int = 100, lease_s: float = 60, max_attempts: int = 5) -> Claim:

@@ -1,0 +1,195 @@
+"""Whatever workers, crashes, expiring leases and the shop do in whatever order: nothing is lost or doubled.
+
+Workers take the steps of a real one, one at a time, against real rows; a dictionary stands for the index.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select, text
+from sqlmodel import col
+
+from db import images, work
+from db.session import Database
+from db.work import Claim
+from models.image import Image, ImageStatus
+from tests.services import Photos, create_shop
+
+CHOICE = st.integers(0, 1000)
+
+
+@dataclass
+class Worker:
+    """A worker with its claim; ``photos`` shrinks to those that it still held before it wrote."""
+
+    claim: Claim
+    deletes: bool
+    checked: bool = False
+    written: bool = False
+
+    @property
+    def ids(self) -> list[int]:
+        return [photo.image_id for photo in self.claim.photos]
+
+
+class Interleavings(RuleBasedStateMachine):
+    database: Database
+
+    @initialize()
+    def start(self) -> None:
+        with self.database.transaction() as session:
+            session.execute(text("TRUNCATE shop CASCADE"))
+        self.shop = Photos(self.database, create_shop(self.database))
+        self.shop.add(3)
+        self.index: dict[int, str] = {}
+        self.workers: list[Worker] = []
+
+    @rule()
+    def upload(self) -> None:
+        self.shop.add(1)
+
+    @rule(choice=CHOICE)
+    def replace(self, choice: int) -> None:
+        with self.database.transaction() as session:
+            for image_id in self._visible(choice):
+                row = images.get_for_update(session, self.shop.shop_id, image_id)
+                assert row is not None
+                images.replace_photo(row, {"photo_sha256": uuid.uuid4().hex * 2})
+
+    @rule(choice=CHOICE)
+    def delete(self, choice: int) -> None:
+        with self.database.transaction() as session:
+            for image_id in self._visible(choice):
+                assert images.mark_deleting(session, self.shop.shop_id, image_id)
+
+    @rule(deletes=st.booleans(), limit=st.integers(1, 4))
+    def claim(self, deletes: bool, limit: int) -> None:
+        with self.database.transaction() as session:
+            if deletes:
+                claim = work.claim_deleting(session, limit=limit, lease_s=60)
+            else:
+                claim = work.claim_embedding(session, limit=limit, lease_s=60, max_attempts=1000)
+        if claim.photos:
+            self.workers.append(Worker(claim, deletes))
+
+    @rule()
+    def leases_expire(self) -> None:
+        with self.database.transaction() as session:
+            expired = text(
+                "UPDATE image SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL"
+            )
+            session.execute(expired)
+
+    @precondition(lambda self: self.workers)
+    @rule(choice=CHOICE)
+    def step(self, choice: int) -> None:
+        worker = self.workers[choice % len(self.workers)]
+        if not worker.checked:
+            self._check(worker)
+        elif not worker.written:
+            self._write(worker)
+        else:
+            self._finish(worker)
+
+    @precondition(lambda self: self.workers)
+    @rule(choice=CHOICE)
+    def crash(self, choice: int) -> None:
+        """Anywhere but between a write without the lease and its repair, which the audit has to find."""
+        worker = self.workers[choice % len(self.workers)]
+        if not worker.written or worker.deletes or self._held(worker) == set(worker.ids):
+            self.workers.remove(worker)
+
+    @precondition(lambda self: self.workers)
+    @rule(choice=CHOICE)
+    def release(self, choice: int) -> None:
+        worker = self.workers[choice % len(self.workers)]
+        if not worker.written:
+            with self.database.transaction() as session:
+                token = worker.claim.token
+                work.release(session, token, worker.ids, delay_s=0, error="outage", count_attempt=False)
+            self.workers.remove(worker)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "workers"):
+            return
+        while self.workers:
+            self.step(0)
+        self.leases_expire()
+        self._drain()
+        with self.database.transaction() as session:
+            rows = session.execute(select(col(Image.id), col(Image.status), col(Image.photo_sha256))).all()
+        assert {row.status for row in rows} <= {ImageStatus.EMBEDDED}
+        assert self.index == {row.id: row.photo_sha256 for row in rows}
+
+    def _drain(self) -> None:
+        for deletes in (False, True):
+            self.claim(deletes, 4)
+            while self.workers:
+                while self.workers:
+                    self.step(0)
+                self.claim(deletes, 4)
+
+    def _check(self, worker: Worker) -> None:
+        if not worker.deletes:
+            held = self._held(worker)
+            kept = [photo for photo in worker.claim.photos if photo.image_id in held]
+            worker.claim = Claim(worker.claim.token, kept)
+        worker.checked = True
+
+    def _write(self, worker: Worker) -> None:
+        for photo in worker.claim.photos:
+            if worker.deletes:
+                self.index.pop(photo.image_id, None)
+            else:
+                self.index[photo.image_id] = photo.photo_sha256
+        worker.written = True
+
+    def _finish(self, worker: Worker) -> None:
+        self.workers.remove(worker)
+        token = worker.claim.token
+        with self.database.transaction() as session:
+            if worker.deletes:
+                work.finish_deleted(session, token, worker.ids)
+                return
+            done = work.finish_embedded(session, token, worker.ids)
+            lost = set(worker.ids) - done
+            for image_id in work.touch_lost(session, lost, token):
+                self.index.pop(image_id, None)
+
+    def _held(self, worker: Worker) -> set[int]:
+        with self.database.transaction() as session:
+            return work.still_held(session, worker.claim.token, worker.ids)
+
+    def _visible(self, choice: int) -> list[int]:
+        """One photo that the shop can see, or none."""
+        with self.database.transaction() as session:
+            rows = images.list_page(session, self.shop.shop_id, None, 100)
+        found = [row.image.id for row in rows if row.image.id is not None]
+        return [found[choice % len(found)]] if found else []
+
+
+@pytest.fixture
+def machine(own_database: Database) -> Iterator[type[Interleavings]]:
+    return type("BoundInterleavings", (Interleavings,), {"database": own_database})
+
+
+def test_every_photo_ends_embedded_once_and_every_deletion_leaves_nothing(
+    machine: type[Interleavings],
+) -> None:
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    config = settings(
+        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=checks, derandomize=True
+    )
+    run_state_machine_as_test(machine, settings=config)
