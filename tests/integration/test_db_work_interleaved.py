@@ -181,7 +181,7 @@ class Interleavings(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def machine(own_database: Database) -> Iterator[type[Interleavings]]:
+def machine(own_database: Database) -> type[Interleavings]:
     return type("BoundInterleavings", (Interleavings,), {"database": own_database})
 
 

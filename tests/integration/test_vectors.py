@@ -17,7 +17,8 @@ VERSION = 1
 
 def unit_vectors(count: int, dimension: int = 64, seed: int = 0) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def records(vectors: NDArray[np.float32], first_id: int = 1) -> list[VectorRecord]:
