@@ -29,11 +29,14 @@ SHOPS_WITH_WORK = text(
     """
     WITH RECURSIVE waiting(shop_id) AS (
         (SELECT shop_id FROM image
-          WHERE status IN ('pending', 'processing') AND shop_id > :after ORDER BY shop_id LIMIT 1)
+          WHERE status IN ('pending', 'processing') AND shop_id > :after
+            AND (lease_until IS NULL OR lease_until < now())
+          ORDER BY shop_id LIMIT 1)
         UNION ALL
         SELECT next.shop_id FROM waiting, LATERAL (
             SELECT shop_id FROM image
              WHERE status IN ('pending', 'processing') AND shop_id > waiting.shop_id
+               AND (lease_until IS NULL OR lease_until < now())
              ORDER BY shop_id LIMIT 1) AS next
     )
     SELECT shop_id FROM waiting LIMIT :limit

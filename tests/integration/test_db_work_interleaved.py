@@ -52,13 +52,9 @@ class Interleavings(RuleBasedStateMachine):
         with self.database.transaction() as session:
             session.execute(text("TRUNCATE shop CASCADE"))
         self.shop = Photos(self.database, create_shop(self.database))
-        self.shop.add(3)
+        self.shop.add(2)
         self.index: dict[int, str] = {}
         self.workers: list[Worker] = []
-
-    @rule()
-    def upload(self) -> None:
-        self.shop.add(1)
 
     @rule(choice=CHOICE)
     def replace(self, choice: int) -> None:
@@ -74,15 +70,14 @@ class Interleavings(RuleBasedStateMachine):
             for image_id in self._visible(choice):
                 assert images.mark_deleting(session, self.shop.shop_id, image_id)
 
-    @rule(deletes=st.booleans(), limit=st.integers(1, 4))
-    def claim(self, deletes: bool, limit: int) -> None:
+    @rule()
+    def claim(self) -> None:
+        """Two workers start, if there is work: one that embeds and one that deletes."""
         with self.database.transaction() as session:
-            if deletes:
-                claim = work.claim_deleting(session, limit=limit, lease_s=60)
-            else:
-                claim = work.claim_embedding(session, limit=limit, lease_s=60, max_attempts=1000)
-        if claim.photos:
-            self.workers.append(Worker(claim, deletes))
+            embedding = work.claim_embedding(session, limit=2, lease_s=60, max_attempts=1000)
+            deletion = work.claim_deleting(session, limit=2, lease_s=60)
+        claims = [Worker(embedding, deletes=False), Worker(deletion, deletes=True)]
+        self.workers += [worker for worker in claims if worker.ids]
 
     @rule()
     def leases_expire(self) -> None:
@@ -91,6 +86,15 @@ class Interleavings(RuleBasedStateMachine):
                 "UPDATE image SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL"
             )
             session.execute(expired)
+
+    @rule()
+    def a_worker_is_too_slow(self) -> None:
+        """The likeliest way to trouble, so that it is tried often: it checks, and then loses its lease."""
+        for worker in self.workers:
+            if not worker.checked:
+                self._check(worker)
+        self.leases_expire()
+        self.claim()
 
     @precondition(lambda self: self.workers)
     @rule(choice=CHOICE)
@@ -134,12 +138,11 @@ class Interleavings(RuleBasedStateMachine):
         assert self.index == {row.id: row.photo_sha256 for row in rows}
 
     def _drain(self) -> None:
-        for deletes in (False, True):
-            self.claim(deletes, 4)
+        self.claim()
+        while self.workers:
             while self.workers:
-                while self.workers:
-                    self.step(0)
-                self.claim(deletes, 4)
+                self.step(0)
+            self.claim()
 
     def _check(self, worker: Worker) -> None:
         if not worker.deletes:
@@ -190,6 +193,6 @@ def test_every_photo_ends_embedded_once_and_every_deletion_leaves_nothing(
 ) -> None:
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
     config = settings(
-        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=checks, derandomize=True
+        max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=checks, derandomize=True
     )
     run_state_machine_as_test(machine, settings=config)
