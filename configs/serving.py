@@ -107,7 +107,7 @@ class IndexerArgs(ClosedModel):
         if self.embed_batch > 24:
             raise ValueError(
                 f"embed_batch is {self.embed_batch}: calls between deployments carry at most 4 MB, "
-                "which is 24 photos of 224×224; use 24 or less"
+                "which is 24 photos of 224 px; use 24 or less"
             )
         return self
 

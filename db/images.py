@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -13,7 +12,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from models.errors import Conflict
-from models.image import Image, ImageStatus
+from models.image import Image, ImageStatus, PhotoColumns
 from models.taxonomy import AgeGroup, Category, Style
 
 MAX_ID = 2**31 - 1
@@ -27,6 +26,12 @@ class ImageRow:
     category_name: str | None
     style_name: str | None
     age_group_name: str | None
+
+    @property
+    def image_id(self) -> int:
+        if self.image.id is None:
+            raise AssertionError("a stored row has an id")
+        return self.image.id
 
 
 def insert(session: Session, image: Image) -> Image:
@@ -93,15 +98,15 @@ def embedded_rows(session: Session, shop_id: int, ids: Sequence[int]) -> dict[in
     """
     query = _visible(shop_id).where(col(Image.id).in_(ids), col(Image.status) == ImageStatus.EMBEDDED)
     rows = [ImageRow(*row) for row in session.execute(query)] if ids else []
-    return {row.image.id: row for row in rows if row.image.id is not None}
+    return {row.image_id: row for row in rows}
 
 
-def replace_photo(image: Image, fields: dict[str, Any]) -> None:
+def replace_photo(image: Image, columns: PhotoColumns) -> None:
     """Set new photo fields and ask for a new embedding.
 
     The lease stays as it is: a task that works on the old photo keeps others away until it notices.
     """
-    for name, value in fields.items():
+    for name, value in columns.items():
         setattr(image, name, value)
     image.status = ImageStatus.PENDING
     image.attempts = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import Column, Index, LargeBinary, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -82,6 +82,16 @@ class Image(SQLModel, table=True):
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())
     updated_at: datetime | None = Field(default=None, sa_column=created_at_column())
     embedded_at: datetime | None = Field(default=None, sa_column=timestamp())
+
+
+class PhotoColumns(TypedDict):
+    """What of an Image describes its photo's file."""
+
+    photo_sha256: str
+    photo_bytes: int
+    photo_width_px: int
+    photo_height_px: int
+    photo_type: str
 
 
 class Embedding(SQLModel, table=True):

@@ -96,9 +96,8 @@ class Launcher:
         url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{port}"
         self._start_ray(stack, scratch, url, config.app_name, config.deployable(args, host, port))
         self._ready = True
-        _say(
-            f"Ready after {time.monotonic() - started:.1f} s: {url} (API: {url}/docs, data: {self._directory.path})"
-        )
+        took_s = time.monotonic() - started
+        _say(f"Ready after {took_s:.1f} s: {url} (API: {url}/docs, data: {self._directory.path})")
 
     def serve_until_stopped(self) -> None:
         while not self._stop.wait(SUPERVISE_S):
@@ -143,10 +142,8 @@ class Launcher:
             wanted = wanted.model_copy(update=changes)
         model = choose_model(wanted)
         if model.fell_back:
-            _say(
-                f"Model: {model.label}. NOTE: {wanted.name} is neither cached nor downloadable here; the bundled"
-            )
-            _say("       demo model stands in for it. It knows drawn garments only, not photographs.")
+            _say(f"Model: {model.label}. NOTE: {wanted.name} is neither cached nor downloadable here;")
+            _say("       the bundled demo model stands in. It knows drawn garments only, not photographs.")
         else:
             _say(f"Model: {model.label}")
         chosen = wanted.model_copy(

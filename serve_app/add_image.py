@@ -13,7 +13,7 @@ from db import images, taxonomies
 from db.images import ImageRow
 from db.media import MediaStore, photo_key
 from models.errors import InvalidInput, NotFound, UnknownReference
-from models.image import Image, ImageStatus
+from models.image import Image, ImageStatus, PhotoColumns
 from models.image_api import ImageChanges, ImageFields
 from serve_app.photos import PhotoInfo, PhotoLimits, check_photo
 from serve_app.services import Services
@@ -74,7 +74,7 @@ async def wait_until_indexed(services: Services, row: ImageRow, wait_s: float) -
     waiting = (ImageStatus.PENDING, ImageStatus.PROCESSING)
     while row.image.status in waiting and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(WAIT_POLL_S)
-        row = await get_image(services, row.image.shop_id, row.image.id or 0)
+        row = await get_image(services, row.image.shop_id, row.image_id)
     return row
 
 
@@ -139,14 +139,14 @@ def _update(
     images.save(session, image)
 
 
-def _photo_columns(photo: bytes, info: PhotoInfo) -> dict[str, str | int]:
-    return {
-        "photo_sha256": info.sha256,
-        "photo_bytes": len(photo),
-        "photo_width_px": info.width_px,
-        "photo_height_px": info.height_px,
-        "photo_type": info.media_type,
-    }
+def _photo_columns(photo: bytes, info: PhotoInfo) -> PhotoColumns:
+    return PhotoColumns(
+        photo_sha256=info.sha256,
+        photo_bytes=len(photo),
+        photo_width_px=info.width_px,
+        photo_height_px=info.height_px,
+        photo_type=info.media_type,
+    )
 
 
 def _require_references(

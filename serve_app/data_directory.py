@@ -38,7 +38,8 @@ class DataDirectory:
             probe.unlink()
         except OSError as error:
             raise ConfigurationError(
-                f"The data directory {self.path} cannot be written ({error.strerror}). Give another: --data-dir DIR."
+                f"The data directory {self.path} cannot be written ({error.strerror}). "
+                "Give another: --data-dir DIR."
             ) from None
 
     @property

@@ -116,7 +116,7 @@ def _publish(
 
 
 def _reconcile(parts: IndexingParts, token: str, photos: list[ClaimedPhoto]) -> None:
-    """After writing to Chroma without the lease: redo what lives (from its stored vector), remove what is gone."""
+    """After a write without the lease: redo what lives (from its stored vector), remove what is gone."""
     if not photos:
         return
     with parts.database.transaction() as session:

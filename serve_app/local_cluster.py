@@ -38,7 +38,8 @@ class LocalCluster:
     def start(self) -> str:
         """Start or join Ray; returns its address."""
         _ensure_token()
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        for name in ("ray", "ray.serve"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         options = {"_temp_dir": str(self._scratch), "include_dashboard": False} if self._own else {}
         context = ray.init(
             address="local" if self._own else None,
@@ -57,7 +58,7 @@ class LocalCluster:
         client.deploy_apps(schema, _blocking=False)
 
     def wait_until_ready(self, app_name: str, url: str, timeout_s: float) -> None:
-        """Return once ``/readyz`` is 200 through the front door; raises ConfigurationError when it cannot be."""
+        """Return once ``/readyz`` is 200 through the front door. Raises ConfigurationError."""
         deadline = time.monotonic() + timeout_s
         last = "no answer yet"
         while time.monotonic() < deadline:

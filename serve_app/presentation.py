@@ -44,7 +44,7 @@ class Presenter:
     def _public(self, row: ImageRow) -> dict[str, Any]:
         image = row.image
         return {
-            "ImageID": image.id,
+            "ImageID": row.image_id,
             "sku": image.sku,
             "product_id": image.product_id,
             "name": image.name,
@@ -57,5 +57,5 @@ class Presenter:
             "age_group_name": row.age_group_name,
             "attributes": image.attributes,
             "product_url": image.product_url,
-            "Photo": self._base_url + self._signer.path(image.id or 0, image.photo_sha256),
+            "Photo": self._base_url + self._signer.path(row.image_id, image.photo_sha256),
         }

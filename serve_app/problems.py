@@ -53,10 +53,8 @@ async def app_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def validation_error(request: Request, error: Exception) -> JSONResponse:
-    errors = [
-        {"pointer": _pointer(one["loc"]), "detail": _sentence(one)}
-        for one in cast(RequestValidationError, error).errors()
-    ]
+    found = cast(RequestValidationError, error).errors()
+    errors = [{"pointer": _pointer(one), "detail": _sentence(one)} for one in found]
     detail = "; ".join(f"{one['pointer'].lstrip('/') or 'body'}: {one['detail']}" for one in errors[:5])
     status, code, title = InvalidInput.status_code, InvalidInput.code, InvalidInput.title
     return _response(status, problem(status, code, title, detail, _request_id(request), errors))
@@ -85,16 +83,24 @@ def _request_id(request: Request) -> str:
     return cast(str, request.scope.get("state", {}).get("request_id", ""))
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """RFC 6901, without FastAPI's leading 'body', 'query' or 'path'."""
+def _pointer(error: Any) -> str:
+    """RFC 6901, without FastAPI's leading 'body', 'query' or 'path'; '' is the whole body."""
+    location = error["loc"]
+    if error["type"] == "json_invalid":
+        return ""
     parts = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
 def _sentence(error: Any) -> str:
     """Pydantic's message, with the value where it is short and no secret."""
+    if error["type"] == "json_invalid":
+        return 'The body is not valid JSON. Send an object such as {"prompt": "a red dress"}.'
+    if error["type"] == "extra_forbidden":
+        return "This field is not known here. Leave it out, or correct its name."
     message = str(error["msg"]).removeprefix("Value error, ")
     value = error.get("input")
-    if isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= 60:
+    shown = isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= 60
+    if shown and "key" not in str(error["loc"]).lower():
         return f"{message} (got {value!r})"
     return message

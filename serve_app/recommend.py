@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID, uuid4
 
 from db import images, prompts
@@ -29,7 +30,7 @@ class Answer:
 
 
 async def recommend(services: Services, caller: Caller, prompt: str, count: int) -> Answer:
-    """At most ``count`` photos of the caller's shop. Raises TooBusy, DependencyTimeout, DependencyUnavailable."""
+    """At most ``count`` photos of the caller's shop. Raises what the ports raise."""
     started = time.perf_counter()
     embedding = await services.text_embedder.embed(prompt)
     rows = await nearest(services, caller.shop_id, embedding.vector, count)
@@ -49,10 +50,8 @@ async def nearest(
     wanted = count + SPARE
     while True:
         hits = await services.index.query(shop_id, vector, wanted)
-        ids = [hit.image_id for hit in hits]
-        found = await services.database.run(
-            lambda session, ids=ids: images.embedded_rows(session, shop_id, ids)
-        )
+        read = partial(images.embedded_rows, shop_id=shop_id, ids=[hit.image_id for hit in hits])
+        found = await services.database.run(read)
         kept = [(found[hit.image_id], hit.score) for hit in hits if hit.image_id in found]
         if len(kept) >= count or len(hits) < wanted or wanted >= MAX_CANDIDATES:
             return kept[:count]
@@ -66,7 +65,7 @@ async def _log(services: Services, caller: Caller, prompt: str, count: int, answ
         api_key_id=caller.key_id,
         prompt=prompt,
         number_recommended=count,
-        result_ids=[row.image.id for row, _ in answer.rows],
+        result_ids=[row.image_id for row, _ in answer.rows],
         scores=[score for _, score in answer.rows],
         model_key=services.model.key,
         duration_ms=answer.took_ms,

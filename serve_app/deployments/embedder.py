@@ -34,8 +34,8 @@ class Embedder:
         tuning = EmbedderUserConfig.model_validate(user_config)
         self._max_photos = tuning.max_batch_size
         for queue in (self.embed_prompt, self.embed_photos):
-            queue.set_max_batch_size(tuning.max_batch_size)  # type: ignore[attr-defined]
-            queue.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)  # type: ignore[attr-defined]
+            queue.set_max_batch_size(tuning.max_batch_size)
+            queue.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)
 
     @serve.batch
     async def embed_prompt(self, prompts: list[str]) -> list[TextEmbedding]:

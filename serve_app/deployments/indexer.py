@@ -84,7 +84,7 @@ class Indexer:
             if claim is not None:
                 running.add(asyncio.create_task(self._finish(start(claim))))
             elif running:
-                done, running = await asyncio.wait(
+                _, running = await asyncio.wait(
                     running, timeout=self._args.poll_interval_s, return_when=asyncio.FIRST_COMPLETED
                 )
             else:

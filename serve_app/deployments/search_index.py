@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +38,12 @@ class SearchIndex:
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply ``user_config`` without a restart."""
         tuning = SearchUserConfig.model_validate(user_config)
-        self._batch.set_max_batch_size(tuning.max_batch_size)  # type: ignore[attr-defined]
-        self._batch.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)  # type: ignore[attr-defined]
+        self._batch.set_max_batch_size(tuning.max_batch_size)
+        self._batch.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)
 
     async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
         """At most ``k`` hits, best first. Raises DependencyUnavailable."""
-        answer = await self._batch(_Query(shop_id, vector, k))
+        answer: list[Hit] | AppError = await self._batch(_Query(shop_id, vector, k))
         if isinstance(answer, AppError):
             raise answer
         return answer
@@ -66,7 +67,7 @@ class SearchIndex:
         await asyncio.gather(*(ask(positions) for positions in shops.values()))
         return answers
 
-    def _query_shop(self, queries: list[_Query]) -> list[list[Hit]] | list[AppError]:
+    def _query_shop(self, queries: list[_Query]) -> Sequence[list[Hit] | AppError]:
         """One call for all; an error is each query's answer, so that other shops' queries still succeed."""
         vectors = np.stack([query.vector for query in queries])
         largest = max(query.k for query in queries)

@@ -53,7 +53,7 @@ async def create(
     fields = validated(ImageFields, body)
     row = await add_image(services, caller.shop_id, fields, await required_photo(body))
     row = await wait_until_indexed(services, row, wait_s)
-    response.headers["Location"] = f"/api/image-collection/{row.image.id}/"
+    response.headers["Location"] = f"/api/image-collection/{row.image_id}/"
     return presenter.detail(row)
 
 
@@ -71,7 +71,7 @@ async def list_images(
     rows = await services.database.run(lambda s: images.list_page(s, caller.shop_id, after, limit + 1))
     following = None
     if len(rows) > limit:
-        following = str(request.url.include_query_params(cursor=encode_cursor(rows[limit - 1].image.id or 0)))
+        following = str(request.url.include_query_params(cursor=encode_cursor(rows[limit - 1].image_id)))
     return ImagePage(results=[presenter.detail(row) for row in rows[:limit]], next=following)
 
 

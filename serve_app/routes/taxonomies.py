@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter
 
-from db.taxonomies import list_terms
+from db.taxonomies import Term, list_terms
 from models.taxonomy import AgeGroup, Category, Style, TaxonomyPublic
 from serve_app.routes.dependencies import CallerDep, ServicesDep
 
 router = APIRouter(prefix="/api", tags=["vocabularies"])
 
 
-async def _terms(services: ServicesDep, table: type[Category | Style | AgeGroup]) -> list[TaxonomyPublic]:
-    rows = await services.database.run(lambda session: list_terms(session, table))
+async def _terms(services: ServicesDep, table: type[Term]) -> list[TaxonomyPublic]:
+    rows = await services.database.run(partial(list_terms, table=table))
     return [TaxonomyPublic.model_validate(row, from_attributes=True) for row in rows]
 
 

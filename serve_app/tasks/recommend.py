@@ -17,7 +17,6 @@ from serve_app.ports import TextEmbedder, Vector
 from serve_app.recommend import SPARE
 from serve_app.tasks.worker import indexing_parts
 
-
 PROMPTS_AT_ONCE = 16
 
 
