@@ -1,0 +1,1 @@
+"""How well prompts find drawings: galleries, prompts, metrics."""

@@ -1,0 +1,1 @@
+"""Drawn garments: what can be drawn, how it is drawn, and how people would ask for it."""
