@@ -35,3 +35,8 @@ def find_key(session: Session, public_id: str) -> tuple[ApiKey, Shop] | None:
     query = select(ApiKey, Shop).join(Shop, col(Shop.id) == ApiKey.shop_id)
     row = session.execute(query.where(col(ApiKey.public_id) == public_id)).one_or_none()
     return None if row is None else (row[0], row[1])
+
+
+def find_shop(session: Session, email: str) -> Shop | None:
+    """The shop with that e-mail address."""
+    return session.scalars(select(Shop).where(col(Shop.email) == email)).one_or_none()

@@ -13,6 +13,8 @@ import re
 import sys
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from configs.settings import Settings
 from db import keys
 from db.migrate import upgrade
@@ -25,7 +27,7 @@ from serve_app.secrets import KeyMint
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
-def create_shop(url: str, secret_key: str, name: str, email: str) -> str:
+def create_shop(url: str | URL, secret_key: str, name: str, email: str) -> str:
     """Returns the new shop's secret key. Raises InvalidInput, Conflict (e-mail taken)."""
     name, email = name.strip(), email.strip().lower()
     if not 1 <= len(name) <= 250:
@@ -57,16 +59,8 @@ def main() -> int:
     return 0
 
 
-def _create(data_dir: Path | None, name: str, email: str) -> str:
-    settings = Settings()
-    if data_dir is None:
-        url = settings.sqlalchemy_url()
-        if url is None or settings.secret_key is None:
-            raise ConfigurationError(
-                "No database is named. Give --data-dir DIR, or set DATABASE_URL (or DB_NAME, DB_USER, "
-                "DB_PASSWORD) and SECRET_KEY."
-            )
-        return create_shop(str(url), settings.secret_key.get_secret_value(), name, email)
+def create_shop_in(data_dir: Path, name: str, email: str) -> str:
+    """The same in a local service's data directory, whether it runs or not."""
     directory = DataDirectory(data_dir)
     directory.create()
     server = LocalPostgres(directory.path)
@@ -74,6 +68,19 @@ def _create(data_dir: Path | None, name: str, email: str) -> str:
         return create_shop(server.start(), directory.secret_key(), name, email)
     finally:
         server.stop()
+
+
+def _create(data_dir: Path | None, name: str, email: str) -> str:
+    if data_dir is not None:
+        return create_shop_in(data_dir, name, email)
+    settings = Settings()
+    url = settings.sqlalchemy_url()
+    if url is None or settings.secret_key is None:
+        raise ConfigurationError(
+            "No database is named. Give --data-dir DIR, or set DATABASE_URL (or DB_NAME, DB_USER, "
+            "DB_PASSWORD) and SECRET_KEY."
+        )
+    return create_shop(url, settings.secret_key.get_secret_value(), name, email)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from sqlalchemy import make_url
+
 from configs.settings import Settings
 from models.errors import ConfigurationError
 from serve_app.data_directory import DataDirectory, RunningService, local_defaults
@@ -169,8 +171,11 @@ class Launcher:
         cluster.deploy(schema)
         cluster.wait_until_ready(app_name, url, READY_TIMEOUT_S)
         stack.callback(self._directory.withdraw)
-        chroma_url = Settings().chroma_url or ""
-        self._directory.announce(RunningService(os.getpid(), url, address, chroma_url))
+        settings = Settings()
+        database_url = make_url(settings.sqlalchemy_url() or "").render_as_string(hide_password=False)
+        self._directory.announce(
+            RunningService(os.getpid(), url, address, settings.chroma_url or "", database_url)
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

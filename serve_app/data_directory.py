@@ -20,6 +20,11 @@ class RunningService:
     url: str
     ray_address: str
     chroma_url: str
+    database_url: str
+
+    def environment(self) -> dict[str, str]:
+        """What a script beside the service needs of its environment."""
+        return {"CHROMA_URL": self.chroma_url, "DATABASE_URL": self.database_url}
 
 
 class DataDirectory:
@@ -55,6 +60,8 @@ class DataDirectory:
 
     def announce(self, service: RunningService) -> None:
         part = self.path / ".running.json"
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
         part.write_text(json.dumps(asdict(service)), "utf-8")
         part.replace(self.path / "running.json")
 

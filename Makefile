@@ -1,0 +1,52 @@
+# `make demo` shows the whole product; `make test` proves it. Everything is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A hub name or a directory; empty: the bundled demo model. MODEL=patrickjohncyh/fashion-clip for the real one.
+MODEL ?= assets/demo-clip
+PORT ?= 8000
+# An extra package index for torch, e.g. PyTorch's CPU-only one (README, "Install").
+TORCH_INDEX ?=
+
+.PHONY: install demo serve test lint format clean help
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/installed  ## Install the service into .venv
+
+demo: $(VENV)/installed  ## Upload a catalogue to a fresh stack, ask six prompts, show the answers, stop
+	@$(BIN)/python -m scripts.demo --model "$(MODEL)"
+
+serve: $(VENV)/installed  ## The same in ./data, once, and keep serving on PORT
+	@$(BIN)/python -m scripts.demo --model "$(MODEL)" --serve --data-dir data --port $(PORT)
+
+test: $(VENV)/installed-dev  ## Run all tests against real PostgreSQL, Chroma and Ray Serve
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev  ## Style, types and import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -n 8
+
+format: $(VENV)/installed-dev  ## Format the code
+	@$(BIN)/ruff check -q --fix .
+	@$(BIN)/ruff format -q .
+
+clean:  ## Remove .venv and build output; data/ stays
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 2; }
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt \
+	  $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,141 @@
+"""Answer a file of prompts for one shop, as Ray tasks beside the running service.
+
+    python -m scripts.recommend --email me@shop.example --prompts FILE --data-dir data > answers.jsonl
+
+One prompt a line in, one JSON object a line out, in the same order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import track
+
+from configs.settings import Settings
+from db import keys
+from db.session import Database
+from models.errors import AppError, ConfigurationError, InvalidInput, NotFound
+from models.recommendation_api import MAX_PROMPT_CHARACTERS, MAX_RECOMMENDATIONS
+from scripts.console import log
+from serve_app.data_directory import DataDirectory
+from serve_app.local_environment import set_speed_variables
+
+if TYPE_CHECKING:
+    from serve_app.tasks.recommend import BatchHit
+
+APP_NAME = "fashion"
+PROMPTS_PER_TASK = 64
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    try:
+        prompts = read_prompts(arguments.prompts)
+        _join(arguments.data_dir)
+        shop_id = _shop_id(arguments.email)
+        for prompt, hits in answers(shop_id, prompts, arguments.count):
+            line = {"prompt": prompt, "recommendations": [asdict(hit) for hit in hits]}
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except AppError as error:
+        log.print(f"error: {error.message}", markup=False)
+        return 2
+    return 0
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Raises InvalidInput naming the line at fault."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"The prompts {path} cannot be read ({type(error).__name__}). Give a UTF-8 text file."
+        ) from None
+    for number, line in enumerate(lines, start=1):
+        if not 1 <= len(line.strip()) <= MAX_PROMPT_CHARACTERS:
+            raise InvalidInput(
+                f"{path}, line {number}: a prompt has 1 to {MAX_PROMPT_CHARACTERS} characters; "
+                f"this one has {len(line.strip())}."
+            )
+    return [line.strip() for line in lines]
+
+
+def answers(shop_id: int, prompts: list[str], count: int) -> Iterator[tuple[str, list[BatchHit]]]:
+    """Each prompt with its photos, in order; all tasks are in flight at once and Ray spreads them."""
+    import ray
+    from ray import serve
+
+    from serve_app.tasks.recommend import recommend
+
+    context = serve.get_deployment_handle("Indexer", APP_NAME).context.remote().result(timeout_s=30)
+    embedder = serve.get_deployment_handle("TextEmbedder", APP_NAME)
+    parts = [prompts[i : i + PROMPTS_PER_TASK] for i in range(0, len(prompts), PROMPTS_PER_TASK)]
+    task = recommend.options(num_cpus=context.args.indexer.task_num_cpus)
+    pending = [task.remote(shop_id, part, count, embedder, context) for part in parts]
+    for part, reference in zip(parts, track(pending, "Answering", console=log), strict=True):
+        yield from zip(part, ray.get(reference), strict=True)
+
+
+def _join(data_dir: Path | None) -> None:
+    """Become a driver of the service's Ray cluster: of the local one, or of the one RAY_ADDRESS names."""
+    set_speed_variables()
+    # A script needs no fast router, and one of its own lets it wait for answers without an event loop.
+    os.environ["RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP"] = "1"
+    address = os.environ.get("RAY_ADDRESS")
+    if data_dir is not None:
+        directory = DataDirectory(data_dir)
+        running = directory.running()
+        if running is None:
+            raise ConfigurationError(f"No service runs on {directory.path}. Start it: python -m serve_app.")
+        address = running.ray_address
+        os.environ.update(running.environment())
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(directory.ray_token)
+    if address is None:
+        raise ConfigurationError("No service is named. Give --data-dir DIR, or set RAY_ADDRESS.")
+    import ray
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
+
+
+def _shop_id(email: str) -> int:
+    url = Settings().sqlalchemy_url()
+    if url is None:
+        raise ConfigurationError("No database is named. Give --data-dir DIR, or set DATABASE_URL.")
+    database = Database(url, connections=1)
+    try:
+        with database.transaction() as session:
+            shop = keys.find_shop(session, email.strip().lower())
+            if shop is None or shop.id is None:
+                raise NotFound(f"There is no shop with the e-mail address {email}.")
+            return shop.id
+    finally:
+        database.close()
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MAX_RECOMMENDATIONS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_RECOMMENDATIONS}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    summary = (__doc__ or "").splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m scripts.recommend", description=summary)
+    parser.add_argument("--email", required=True, help="the shop's e-mail address")
+    parser.add_argument("--prompts", required=True, type=Path, help="a text file, one prompt a line")
+    parser.add_argument("--count", type=_count, default=5, help="photos per prompt (default: 5)")
+    parser.add_argument("--data-dir", type=Path, help="the data directory of a running local service")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
