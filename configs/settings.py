@@ -13,7 +13,7 @@ from sqlalchemy import URL
 class Settings(BaseSettings):
     """What differs between one installation and the next; tuning belongs in the YAML files."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     database_url: str | None = Field(default=None, description="Whole URL; wins over the DB_* parts.")
     db_host: str = "127.0.0.1"
@@ -43,6 +43,11 @@ class Settings(BaseSettings):
             port=self.db_port,
             database=self.db_name,
         )
+
+
+def environment_names() -> set[str]:
+    """The variables that ``Settings`` reads."""
+    return {name.upper() for name in Settings.model_fields}
 
 
 def derive_secret(root: str, purpose: str) -> bytes:

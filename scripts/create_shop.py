@@ -13,6 +13,7 @@ import re
 import sys
 from pathlib import Path
 
+from dotenv import load_dotenv
 from sqlalchemy import URL
 
 from configs.settings import Settings
@@ -50,6 +51,7 @@ def create_shop(url: str | URL, secret_key: str, name: str, email: str) -> str:
 
 def main() -> int:
     arguments = _parser().parse_args()
+    load_dotenv(".env")
     try:
         sys.stdout.write(_create(arguments.data_dir, arguments.name, arguments.email) + "\n")
     except AppError as error:
@@ -59,28 +61,29 @@ def main() -> int:
     return 0
 
 
-def create_shop_in(data_dir: Path, name: str, email: str) -> str:
+def create_shop_in(directory: DataDirectory, secret_key: str, name: str, email: str) -> str:
     """The same in a local service's data directory, whether it runs or not."""
-    directory = DataDirectory(data_dir)
-    directory.create()
     server = LocalPostgres(directory.path)
     try:
-        return create_shop(server.start(), directory.secret_key(), name, email)
+        return create_shop(server.start(), secret_key, name, email)
     finally:
         server.stop()
 
 
 def _create(data_dir: Path | None, name: str, email: str) -> str:
-    if data_dir is not None:
-        return create_shop_in(data_dir, name, email)
     settings = Settings()
+    secret_key = settings.secret_key.get_secret_value() if settings.secret_key is not None else None
+    if data_dir is not None:
+        directory = DataDirectory(data_dir)
+        directory.create()
+        return create_shop_in(directory, secret_key or directory.secret_key(), name, email)
     url = settings.sqlalchemy_url()
-    if url is None or settings.secret_key is None:
+    if url is None or secret_key is None:
         raise ConfigurationError(
             "No database is named. Give --data-dir DIR, or set DATABASE_URL (or DB_NAME, DB_USER, "
             "DB_PASSWORD) and SECRET_KEY."
         )
-    return create_shop(url, settings.secret_key.get_secret_value(), name, email)
+    return create_shop(url, secret_key, name, email)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from configs.settings import environment_names
 from models.errors import AppError, ConfigurationError
 from scripts.catalogue import upload_catalogue, wait_until_indexed
 from scripts.console import log, out
@@ -69,9 +71,12 @@ def main() -> int:
 def _start(directory: DataDirectory, model: str | None, port: int) -> subprocess.Popen[bytes]:
     """The launcher as a process of its own; its lines appear on our standard error."""
     command = [sys.executable, "-m", "serve_app", "--data-dir", str(directory.path), "--port", str(port)]
-    command += ["--model", model] if model else []
+    command += ["--env-file", os.devnull, *(["--model", model] if model else [])]
+    # Demo data must never reach a database that the environment happens to name.
+    foreign = environment_names() | {"RAY_ADDRESS"}
+    environment = {name: value for name, value in os.environ.items() if name not in foreign}
     # A session of its own: Ctrl-C reaches this process, which stops the service in order.
-    return subprocess.Popen(command, cwd=PROJECT, start_new_session=True)
+    return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
 def _client(directory: DataDirectory, service: subprocess.Popen[bytes]) -> httpx.Client:
@@ -84,7 +89,9 @@ def _client(directory: DataDirectory, service: subprocess.Popen[bytes]) -> httpx
         raise ConfigurationError("The service did not start; its message is above.")
     key_file = directory.path / "demo-key"
     if not key_file.exists():
-        write_secret(key_file, create_shop_in(directory.path, "Demo shop", "demo@example.com"))
+        write_secret(
+            key_file, create_shop_in(directory, directory.secret_key(), "Demo shop", "demo@example.com")
+        )
     key = key_file.read_text("utf-8").strip()
     return httpx.Client(base_url=running.url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
 

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dotenv import load_dotenv
 from rich.progress import track
 
 from configs.settings import Settings
@@ -37,6 +38,7 @@ PROMPTS_PER_TASK = 64
 
 def main() -> int:
     arguments = _parser().parse_args()
+    load_dotenv(".env")
     try:
         prompts = read_prompts(arguments.prompts)
         _join(arguments.data_dir)

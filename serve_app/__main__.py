@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from dotenv import load_dotenv
 from sqlalchemy import make_url
 
 from configs.settings import Settings
@@ -40,6 +41,7 @@ SUPERVISE_S = 1.0
 def main() -> int:
     """0 after a clean stop, 2 when the service cannot start."""
     arguments = _parser().parse_args()
+    load_dotenv(arguments.env_file)
     launcher = Launcher(arguments)
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, launcher.on_signal)
@@ -192,6 +194,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", help="a hub name or a checkpoint directory, instead of the config's")
     parser.add_argument("--revision", help="the hub commit of --model")
+    parser.add_argument(
+        "--env-file", type=Path, default=Path(".env"), help="variables that are not set yet (default: .env)"
+    )
     return parser
 
 
