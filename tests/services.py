@@ -16,7 +16,7 @@ from configs.serving import CollectionArgs
 from db import images, keys, migrate
 from db.session import Database
 from db.vectors import VectorStore
-from models.image import Image
+from models.image import Image, PhotoColumns
 from serve_app.local_services import LocalChroma, LocalPostgres
 
 
@@ -98,6 +98,17 @@ def shop_id(database: Database) -> int:
     return create_shop(database)
 
 
+def photo_columns(sha256: str) -> PhotoColumns:
+    """What is stored of a photo's file."""
+    return PhotoColumns(
+        photo_sha256=sha256,
+        photo_bytes=1000,
+        photo_width_px=224,
+        photo_height_px=224,
+        photo_type="image/jpeg",
+    )
+
+
 def make_image(shop_id: int, **fields: Any) -> Image:
     """A row with all that the table asks for; it is not stored."""
     sha256 = fields.pop("photo_sha256", uuid.uuid4().hex * 2)
@@ -105,11 +116,7 @@ def make_image(shop_id: int, **fields: Any) -> Image:
         "sku": uuid.uuid4().hex,
         "name": "Red dress",
         "photo_key": f"shops/{shop_id}/photo.jpg",
-        "photo_sha256": sha256,
-        "photo_bytes": 1000,
-        "photo_width_px": 224,
-        "photo_height_px": 224,
-        "photo_type": "image/jpeg",
+        **photo_columns(sha256),
     }
     return Image(shop_id=shop_id, **(values | fields))
 

@@ -20,7 +20,7 @@ from models.errors import ConfigurationError, Conflict, DependencyTimeout, Depen
 from models.image import Image, ImageStatus, IndexState, IndexVersion
 from models.prompt import Prompt
 from models.shop import ShopStatus
-from tests.services import Photos, create_shop, extra_database
+from tests.services import Photos, create_shop, extra_database, photo_columns
 
 MODEL = "some/model@1"
 SHA = "a" * 64
@@ -121,7 +121,7 @@ def test_a_vector_comes_back_bit_by_bit(database: Database, photos: Photos) -> N
     np.testing.assert_array_equal(found[first], vector * 2)
     with database.transaction() as session:
         assert set(embeddings.load(session, photos.shop_id, MODEL, [second])) == {second}
-        images.replace_photo(session.get_one(Image, second), {"photo_sha256": "b" * 64})
+        images.replace_photo(session.get_one(Image, second), photo_columns("b" * 64))
         session.flush()
         assert set(embeddings.load(session, photos.shop_id, MODEL)) == {first}
         session.delete(session.get_one(Image, first))

@@ -13,7 +13,7 @@ from db import images, work
 from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
-from tests.services import Photos, create_shop
+from tests.services import Photos, create_shop, photo_columns
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def expire(image: Image) -> None:
 
 
 def replace(image: Image) -> None:
-    images.replace_photo(image, {"photo_sha256": "b" * 64, "photo_key": "shops/1/new.jpg"})
+    images.replace_photo(image, photo_columns("b" * 64))
 
 
 def test_a_claimed_photo_is_leased_and_then_embedded(database: Database, photos: Photos) -> None:

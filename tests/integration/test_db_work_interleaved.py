@@ -25,7 +25,7 @@ from db import images, work
 from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
-from tests.services import Photos, create_shop
+from tests.services import Photos, create_shop, photo_columns
 
 CHOICE = st.integers(0, 1000)
 
@@ -52,7 +52,7 @@ class Interleavings(RuleBasedStateMachine):
         with self.database.transaction() as session:
             session.execute(text("TRUNCATE shop CASCADE"))
         self.shop = Photos(self.database, create_shop(self.database))
-        self.shop.add(2)
+        self.alive = set(self.shop.add(2))
         self.index: dict[int, str] = {}
         self.workers: list[Worker] = []
 
@@ -62,13 +62,14 @@ class Interleavings(RuleBasedStateMachine):
             for image_id in self._visible(choice):
                 row = images.get_for_update(session, self.shop.shop_id, image_id)
                 assert row is not None
-                images.replace_photo(row, {"photo_sha256": uuid.uuid4().hex * 2})
+                images.replace_photo(row, photo_columns(uuid.uuid4().hex * 2))
 
     @rule(choice=CHOICE)
     def delete(self, choice: int) -> None:
         with self.database.transaction() as session:
             for image_id in self._visible(choice):
                 assert images.mark_deleting(session, self.shop.shop_id, image_id)
+                self.alive.remove(image_id)
 
     @rule()
     def claim(self) -> None:
@@ -87,25 +88,25 @@ class Interleavings(RuleBasedStateMachine):
             )
             session.execute(expired)
 
-    @rule()
-    def a_worker_is_too_slow(self) -> None:
-        """The likeliest way to trouble, so that it is tried often: it checks, and then loses its lease."""
+    @rule(deed=st.sampled_from(["nothing", "replace", "delete"]), steps=st.integers(0, 3))
+    def every_worker_is_too_slow(self, deed: str, steps: int) -> None:
+        """The shortest way to trouble: they check their leases, lose them, and others do the work."""
         for worker in self.workers:
             if not worker.checked:
                 self._check(worker)
         self.leases_expire()
+        if deed != "nothing":
+            getattr(self, deed)(0)
+        late = len(self.workers)
         self.claim()
+        for worker in self.workers[late:]:
+            for _ in range(steps):
+                self._step(worker)
 
     @precondition(lambda self: self.workers)
     @rule(choice=CHOICE)
     def step(self, choice: int) -> None:
-        worker = self.workers[choice % len(self.workers)]
-        if not worker.checked:
-            self._check(worker)
-        elif not worker.written:
-            self._write(worker)
-        else:
-            self._finish(worker)
+        self._step(self.workers[choice % len(self.workers)])
 
     @precondition(lambda self: self.workers)
     @rule(choice=CHOICE)
@@ -121,8 +122,8 @@ class Interleavings(RuleBasedStateMachine):
         worker = self.workers[choice % len(self.workers)]
         if not worker.written:
             with self.database.transaction() as session:
-                token = worker.claim.token
-                work.release(session, token, worker.ids, delay_s=0, error="outage", count_attempt=False)
+                token, ids = worker.claim.token, worker.ids
+                work.release(session, token, ids, delay_s=0, error="outage", count_attempt=False)
             self.workers.remove(worker)
 
     def teardown(self) -> None:
@@ -135,7 +136,16 @@ class Interleavings(RuleBasedStateMachine):
         with self.database.transaction() as session:
             rows = session.execute(select(col(Image.id), col(Image.status), col(Image.photo_sha256))).all()
         assert {row.status for row in rows} <= {ImageStatus.EMBEDDED}
+        assert {row.id for row in rows} == self.alive
         assert self.index == {row.id: row.photo_sha256 for row in rows}
+
+    def _step(self, worker: Worker) -> None:
+        if not worker.checked:
+            self._check(worker)
+        elif not worker.written:
+            self._write(worker)
+        else:
+            self._finish(worker)
 
     def _drain(self) -> None:
         self.claim()
@@ -193,6 +203,6 @@ def test_every_photo_ends_embedded_once_and_every_deletion_leaves_nothing(
 ) -> None:
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
     config = settings(
-        max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=checks, derandomize=True
+        max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=checks, derandomize=True
     )
     run_state_machine_as_test(machine, settings=config)
