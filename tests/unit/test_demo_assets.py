@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import time
+from io import BytesIO
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, CLIPModel
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from scripts.evaluate import DEMO_MODEL, precisions
 from scripts.evaluation.gallery import embedded, geometry_of, photograph
@@ -133,3 +138,17 @@ def test_checkpoint_reads_any_input_and_pools_at_the_end_token() -> None:
     assert np.isfinite(vectors).all()
     assert np.allclose(vectors[0], vectors[1])
     assert encoder.is_truncated(["word " * 200]) == [True]
+
+
+def test_checkpoint_loads_with_transformers_alone_and_means_the_same(geometry: ImageGeometry) -> None:
+    model = CLIPModel.from_pretrained(DEMO_MODEL, dtype="float32").eval()
+    tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL)
+    processor = CLIPImageProcessorPil.from_pretrained(DEMO_MODEL)
+    photo = (PHOTOS / "DRE-001-RED.jpg").read_bytes()
+    with torch.inference_mode(), Image.open(BytesIO(photo)) as picture:
+        inputs = processor(picture, return_tensors="pt")
+        output = model(**tokenizer([SEED_PROMPT], return_tensors="pt"), **inputs)
+    encoder = FashionClipEncoder.load(DEMO_MODEL, dtype="float32")
+    served = encoder.encode_images(prepare_photo(photo, geometry)[None])
+    assert float(output.image_embeds[0] @ torch.from_numpy(served[0])) >= 0.9999
+    assert float(output.text_embeds[0] @ torch.from_numpy(encoder.encode_texts([SEED_PROMPT])[0])) >= 0.9999
