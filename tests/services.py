@@ -44,6 +44,7 @@ def extra_database(postgres_url: str, name: str) -> Iterator[URL]:
     admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
     try:
         yield make_url(postgres_url).set(database=name)
     finally:

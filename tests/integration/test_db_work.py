@@ -19,7 +19,7 @@ from tests.services import Photos, create_shop, photo_columns
 @pytest.fixture
 def database(own_database: Database) -> Database:
     with own_database.transaction() as session:
-        session.execute(text("TRUNCATE shop CASCADE"))
+        session.execute(text("DELETE FROM shop"))
     return own_database
 
 

@@ -50,7 +50,7 @@ class Interleavings(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         with self.database.transaction() as session:
-            session.execute(text("TRUNCATE shop CASCADE"))
+            session.execute(text("DELETE FROM shop"))
         self.shop = Photos(self.database, create_shop(self.database))
         self.alive = set(self.shop.add(2))
         self.index: dict[int, str] = {}
@@ -88,7 +88,7 @@ class Interleavings(RuleBasedStateMachine):
             )
             session.execute(expired)
 
-    @rule(deed=st.sampled_from(["nothing", "replace", "delete"]), steps=st.integers(0, 3))
+    @rule(deed=st.sampled_from(["replace", "delete", "nothing"]), steps=st.sampled_from([3, 2, 1, 0]))
     def every_worker_is_too_slow(self, deed: str, steps: int) -> None:
         """The shortest way to trouble: they check their leases, lose them, and others do the work."""
         for worker in self.workers:
@@ -203,6 +203,6 @@ def test_every_photo_ends_embedded_once_and_every_deletion_leaves_nothing(
 ) -> None:
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
     config = settings(
-        max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=checks, derandomize=True
+        max_examples=60, stateful_step_count=8, deadline=None, suppress_health_check=checks, derandomize=True
     )
     run_state_machine_as_test(machine, settings=config)

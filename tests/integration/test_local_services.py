@@ -104,8 +104,12 @@ def test_postgres_recovers_from_being_killed(tmp_path: Path) -> None:
     execute(server.start(), "CREATE TABLE kept AS SELECT 42 AS value")
     os.kill(postmaster(tmp_path), signal.SIGKILL)
     eventually(lambda: is_gone(postmaster(tmp_path)))
-    assert execute(LocalPostgres(tmp_path).start(), "SELECT value FROM kept") == 42
+    again = LocalPostgres(tmp_path)
+    assert execute(again.start(), "SELECT value FROM kept") == 42
     server.stop()
+    pid = postmaster(tmp_path)
+    again.stop()
+    assert is_gone(pid)
 
 
 def test_a_recorded_process_id_that_now_is_another_program(tmp_path: Path) -> None:
