@@ -130,13 +130,13 @@ def _update(
     _require_references(session, given.get("Category"), given.get("Styles"), given.get("AgeGroup"))
     for name, value in given.items():
         setattr(image, _COLUMNS.get(name, name), value)
+    image.updated_at = datetime.now(UTC)
+    images.save(session, image)  # before the file, so that a sku that is taken leaves none behind
     if replacement is not None and replacement[1].sha256 != image.photo_sha256:
         photo, info = replacement
         image.photo_key = photo_key(shop_id, image_id, info.sha256, info.media_type)
         media.save(image.photo_key, photo)
         images.replace_photo(image, _photo_columns(photo, info))
-    image.updated_at = datetime.now(UTC)
-    images.save(session, image)
 
 
 def _photo_columns(photo: bytes, info: PhotoInfo) -> PhotoColumns:
@@ -153,10 +153,12 @@ def _require_references(
     session: Session, category: int | None, style: int | None, age_group: int | None
 ) -> None:
     given = {"Category": category, "Styles": style, "AgeGroup": age_group}
-    for field in taxonomies.missing_terms(session, category, style, age_group):
-        raise UnknownReference(
-            f"{field} {given[field]} does not exist. GET {_LISTS[field]} lists the ids."
-        ).at(f"/{field}")
+    missing = set(taxonomies.missing_terms(session, category, style, age_group))
+    for field, column in _COLUMNS.items():
+        if column in missing:
+            raise UnknownReference(
+                f"{field} {given[field]} does not exist. GET {_LISTS[field]} lists the ids."
+            ).at(f"/{field}")
 
 
 def _id(image: Image) -> int:
