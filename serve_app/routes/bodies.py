@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -18,6 +19,13 @@ from models.errors import InvalidInput, PhotoMissing
 Model = TypeVar("Model", bound=BaseModel)
 FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 _KEY_FIELDS = {"api_key", "APIKey"}
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file of a form, read whole: Starlette's own holds a temporary file until it is closed."""
+
+    content: bytes
 
 
 async def body_fields(request: Request) -> dict[str, Any]:
@@ -52,12 +60,15 @@ async def _parse_form(request: Request) -> dict[str, Any]:
         form = await request.form(max_files=8, max_fields=64)
     except HTTPException as error:
         raise InvalidInput(f"The form cannot be read: {error.detail}") from None
-    fields: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name in fields:
-            raise InvalidInput(f"The field {name} was sent twice. Send it once.").at(f"/{name}")
-        fields[name] = value
-    return fields
+    try:
+        fields: dict[str, Any] = {}
+        for name, value in form.multi_items():
+            if name in fields:
+                raise InvalidInput(f"The field {name} was sent twice. Send it once.").at(f"/{name}")
+            fields[name] = UploadedFile(await value.read()) if isinstance(value, UploadFile) else value
+        return fields
+    finally:
+        await form.close()
 
 
 def validated(model: type[Model], fields: dict[str, Any]) -> Model:
@@ -76,8 +87,8 @@ async def photo_bytes(fields: dict[str, Any]) -> bytes | None:
     photo = fields.get("Photo")
     if photo is None:
         return None
-    if isinstance(photo, UploadFile):
-        return await photo.read()
+    if isinstance(photo, UploadedFile):
+        return photo.content
     if not isinstance(photo, str):
         raise PhotoMissing("Photo must be a file of the form, or base64 text in JSON.").at("/Photo")
     encoded = photo.partition(",")[2] if photo.startswith("data:") else photo
