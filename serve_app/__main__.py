@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -25,7 +24,13 @@ from sqlalchemy import make_url
 from configs.settings import Settings
 from models.errors import ConfigurationError
 from serve_app.data_directory import DataDirectory, RunningService, local_defaults
-from serve_app.local_environment import free_ports, require_free, set_ray_variables, set_speed_variables
+from serve_app.local_environment import (
+    free_ports,
+    require_free,
+    scratch_directory,
+    set_ray_variables,
+    set_speed_variables,
+)
 
 if TYPE_CHECKING:
     from ray.serve.schema import ServeDeploySchema
@@ -81,7 +86,7 @@ class Launcher:
     def start(self, stack: ExitStack) -> None:
         """Raises ConfigurationError; the caller's stack stops what was started."""
         started = time.monotonic()
-        scratch = Path(tempfile.mkdtemp(prefix="fr-"))
+        scratch = scratch_directory()
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         set_speed_variables()
         set_ray_variables(scratch, self._directory.path)

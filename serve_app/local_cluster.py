@@ -24,6 +24,8 @@ from serve_app.data_directory import write_secret
 logger = logging.getLogger("serve_app")
 READY_POLL_S = 0.2
 DRAIN_S = 6.0
+# Shares are bookkeeping: with less, the replicas would take all of it and background tasks never start.
+LEAST_CPUS = 2
 KILL_AFTER_S = 2.0
 FAILED_STATES = {"DEPLOY_FAILED", "UNHEALTHY"}
 
@@ -40,13 +42,17 @@ class LocalCluster:
         _ensure_token()
         for name in ("ray", "ray.serve"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        options = {"_temp_dir": str(self._scratch), "include_dashboard": False} if self._own else {}
+        options = {
+            "_temp_dir": str(self._scratch),
+            "include_dashboard": False,
+            "num_cpus": max(os.cpu_count() or 1, LEAST_CPUS),
+        }
         context = ray.init(
             address="local" if self._own else None,
             namespace="serve",
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **options,
+            **(options if self._own else {}),
         )
         return str(context.address_info["gcs_address"])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import tempfile
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from models.errors import ConfigurationError
 
 REPLICA_PORTS = range(20_000, 30_000)
 PORTS_PER_LAUNCHER = 100
+LONGEST_SCRATCH_ROOT = 9
 
 
 def set_speed_variables() -> None:
@@ -25,6 +27,14 @@ def set_speed_variables() -> None:
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+def scratch_directory() -> Path:
+    """A new folder for sockets and logs. A socket's path may have 97 characters, 76 of them Ray's own."""
+    root = tempfile.gettempdir()
+    if len(root) > LONGEST_SCRATCH_ROOT and os.access("/tmp", os.W_OK):
+        root = "/tmp"
+    return Path(tempfile.mkdtemp(prefix="fr-", dir=root))
 
 
 def set_ray_variables(scratch: Path, data_dir: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.datastructures import URL
+
 from db.images import ImageRow
 from models.image import ImageStatus
 from models.image_api import ImageDetail
@@ -17,6 +19,10 @@ class Presenter:
     def __init__(self, signer: PhotoSigner, base_url: str) -> None:
         self._signer = signer
         self._base_url = base_url.rstrip("/")
+
+    def absolute(self, url: URL) -> str:
+        """A request's address, under the public one."""
+        return f"{self._base_url}{url.path}?{url.query}"
 
     def detail(self, row: ImageRow) -> ImageDetail:
         image = row.image

@@ -71,7 +71,9 @@ async def list_images(
     rows = await services.database.run(lambda s: images.list_page(s, caller.shop_id, after, limit + 1))
     following = None
     if len(rows) > limit:
-        following = str(request.url.include_query_params(cursor=encode_cursor(rows[limit - 1].image_id)))
+        following = presenter.absolute(
+            request.url.include_query_params(cursor=encode_cursor(rows[limit - 1].image_id))
+        )
     return ImagePage(results=[presenter.detail(row) for row in rows[:limit]], next=following)
 
 
