@@ -1,0 +1,268 @@
+"""The real service as a newcomer starts it: ``python -m serve_app`` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+from sqlalchemy import NullPool, create_engine, text
+
+from configs.serving import CollectionArgs
+from db.session import Database
+from db.vectors import VectorStore
+from scripts.create_shop import create_shop
+from serve_app.authenticate import verified
+from serve_app.secrets import KeyMint
+from tests.shop_client import ShopClient
+
+PROJECT = Path(__file__).resolve().parents[1]
+DEMO_MODEL = "assets/demo-clip"
+START_PATIENCE_S = 240.0
+STOP_LIMIT_S = 15.0
+OF_A_SERVICE = (
+    "DATABASE_URL",
+    "DB_NAME",
+    "CHROMA_URL",
+    "MEDIA_URL",
+    "SECRET_KEY",
+    "RAY_ADDRESS",
+    "PUBLIC_URL",
+)
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's, without what would point a launcher at another service."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in OF_A_SERVICE and not name.startswith("RAY_")
+    }
+    return inherited | extra
+
+
+def processes_naming(*texts: str) -> list[psutil.Process]:
+    """Processes that have one of the texts in their command line; zombies have none."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            command = " ".join(process.cmdline())
+            if process.pid != os.getpid() and any(text in command for text in texts):
+                found.append(process)
+    return found
+
+
+def nothing_left(*texts: str, patience_s: float = 3.0) -> list[str]:
+    """The command lines of what is still there after a moment; empty is good."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        left = []
+        for process in processes_naming(*texts):
+            with suppress(psutil.NoSuchProcess):
+                left.append(" ".join(process.cmdline())[:200])
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+
+
+def _short_directory() -> Path:
+    """One launcher's temporary directory: the paths of Ray's sockets leave it 9 characters."""
+    while True:
+        path = Path("/tmp") / secrets.token_hex(2)
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+
+
+@dataclass
+class Stack:
+    """One launcher; ``lines`` is what it has written so far."""
+
+    data_dir: Path
+    scratch_parent: Path
+    process: subprocess.Popen[bytes]
+    url: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        return (self.scratch_parent / "stderr").read_text("utf-8").splitlines()
+
+    @classmethod
+    def launch(cls, data_dir: Path, *arguments: str, model: str | None = DEMO_MODEL) -> Stack:
+        """Start it; it is not ready yet. Its temporary files go into a directory of its own."""
+        scratch_parent = _short_directory()
+        of_model = [] if model is None else ["--model", model]
+        command = [sys.executable, "-m", "serve_app", *arguments, "--data-dir", str(data_dir), *of_model]
+        with (scratch_parent / "stderr").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=PROJECT,
+                env=environment(TMPDIR=str(scratch_parent)),
+                stderr=log,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        return cls(data_dir.resolve(), scratch_parent, process)
+
+    @classmethod
+    def start(cls, data_dir: Path, *arguments: str, model: str | None = DEMO_MODEL) -> Stack:
+        stack = cls.launch(data_dir, *(arguments or ("--port", "0")), model=model)
+        stack.wait_until_ready()
+        return stack
+
+    def wait_for(self, words: str, patience_s: float = START_PATIENCE_S) -> str:
+        """The first line that holds the words."""
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            for line in self.lines:
+                if words in line:
+                    return line
+            assert self.process.poll() is None, (self.process.returncode, self.lines)
+            time.sleep(0.05)
+        raise AssertionError(f"no line with {words!r}: {self.lines}")
+
+    def wait_until_ready(self) -> None:
+        found = re.search(r"http://\S+", self.wait_for("Ready after"))
+        assert found is not None
+        self.url = found.group()
+
+    def finish(self, patience_s: float = START_PATIENCE_S) -> int:
+        """The exit status, once it has ended by itself."""
+        try:
+            return self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it still runs: {self.lines}") from None
+
+    def stop(self, kind: signal.Signals = signal.SIGTERM) -> float:
+        """Ask it to stop as a person or an init system does; returns the seconds that it took."""
+        started = time.monotonic()
+        self.process.send_signal(kind)
+        status = self.finish(STOP_LIMIT_S + 30)
+        took_s = time.monotonic() - started
+        assert status == 0, (status, self.lines)
+        self.assert_nothing_left()
+        return took_s
+
+    def assert_nothing_left(self) -> None:
+        assert nothing_left(str(self.data_dir), f"{self.scratch_parent}/") == []
+        assert list(self.scratch_parent.glob("fr-*")) == []
+
+    def kill_everything(self) -> None:
+        """For a test that failed half-way."""
+        left = processes_naming(str(self.data_dir), f"{self.scratch_parent}/")
+        for process in [*left, psutil.Process(self.process.pid)] if self.process.poll() is None else left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    @property
+    def secret_key(self) -> str:
+        return (self.data_dir / "secret-key").read_text("utf-8").strip()
+
+    @property
+    def database_url(self) -> str:
+        """Read from the server's own file: joining it as a user would keep it alive at the end."""
+        socket_dir = (self.data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[4]
+        return f"postgresql+psycopg2://postgres@/fashion?host={socket_dir}"
+
+    @property
+    def chroma_url(self) -> str:
+        return str(json.loads((self.data_dir / "running.json").read_text("utf-8"))["chroma_url"])
+
+    def execute(self, statement: str, **values: Any) -> list[Any]:
+        """Rows of one statement in the service's own database."""
+        engine = create_engine(self.database_url, poolclass=NullPool)
+        try:
+            with engine.begin() as connection:
+                result = connection.execute(text(statement), values)
+                return [tuple(row) for row in result] if result.returns_rows else []
+        finally:
+            engine.dispose()
+
+    def embedded_when(self, shop_id: int) -> dict[int, datetime]:
+        """When each photo's vector was computed, by image id."""
+        query = (
+            "SELECT image_id, e.created_at FROM embedding e JOIN image ON id = image_id WHERE shop_id = :shop"
+        )
+        return dict(self.execute(query, shop=shop_id))
+
+    def vectors(self) -> VectorStore:
+        return VectorStore(self.chroma_url, CollectionArgs())
+
+    def processes(self, title: str) -> list[psutil.Process]:
+        """This stack's processes whose title holds the words: descendants of its raylet."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if title in " ".join(process.cmdline()) and self._is_ours(process):
+                    found.append(process)
+        return found
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        mark = f"{self.scratch_parent}/"
+        return any(mark in " ".join(one.cmdline()) for one in (process, *process.parents()))
+
+    def new_shop(self, http: httpx.Client | None = None) -> ShopClient:
+        key = create_shop(self.database_url, self.secret_key, "Test shop", f"{uuid.uuid4().hex}@example.com")
+        return self.client(key, http)
+
+    def client(self, key: str, http: httpx.Client | None = None) -> ShopClient:
+        """The shop of a key."""
+        database = Database(self.database_url, connections=1)
+        try:
+            with database.transaction() as session:
+                caller = verified(session, KeyMint(self.secret_key), key)
+        finally:
+            database.close()
+        return ShopClient(http or httpx.Client(base_url=self.url, timeout=60.0), caller.shop_id, key)
+
+
+def quick_config(path: Path, lease_s: float = 5.0) -> Path:
+    """configs/local.yaml with a short lease, so that what a killed process held comes back soon."""
+    document = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text("utf-8"))
+    document["applications"][0]["args"]["indexer"]["lease_s"] = lease_s
+    path.write_text(yaml.safe_dump(document), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One real service for all tests of the session; each test brings its own shop."""
+    directory = tmp_path_factory.mktemp("stack")
+    config = quick_config(directory / "quick.yaml")
+    running = Stack.launch(directory / "data", str(config), "--port", "0")
+    try:
+        running.wait_until_ready()
+        yield running
+        running.stop()
+    finally:
+        running.kill_everything()
+
+
+@pytest.fixture
+def shop(stack: Stack) -> Iterator[ShopClient]:
+    client = stack.new_shop()
+    yield client
+    assert isinstance(client.http, httpx.Client)
+    client.http.close()
+
+
+@pytest.fixture
+def new_shop(stack: Stack) -> Iterator[Callable[[], ShopClient]]:
+    with httpx.Client(base_url=stack.url, timeout=60.0) as http:
+        yield lambda: stack.new_shop(http)

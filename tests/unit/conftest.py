@@ -1,0 +1,106 @@
+"""The whole HTTP surface in this process: fakes for model and index, PostgreSQL and files for real."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from sqlmodel import col, select
+from starlette.testclient import TestClient
+
+from configs.serving import PhotoArgs
+from db import keys
+from db.media import MediaStore
+from db.session import Database
+from models.image import Image, ImageStatus
+from serve_app.api import create_api
+from serve_app.ports import Vector
+from serve_app.secrets import KeyMint, PhotoSigner
+from serve_app.services import Services
+from tests.fakes import MODEL, FakeImageEmbedder, FakeIndex, FakeTextEmbedder, vector_of
+from tests.shop_client import ShopClient
+
+ROOT_SECRET = "0123456789abcdef" * 4
+
+
+@dataclass(frozen=True)
+class FakeService:
+    """The application in this process, and what is behind it."""
+
+    http: TestClient
+    database: Database
+    media_dir: Path
+    keys: KeyMint
+    signer: PhotoSigner
+    text_embedder: FakeTextEmbedder
+    image_embedder: FakeImageEmbedder
+    index: FakeIndex
+
+    def new_shop(self) -> ShopClient:
+        key = self.keys.new()
+        with self.database.transaction() as session:
+            shop = keys.create_shop(session, "Test shop", f"{uuid.uuid4().hex}@example.com")
+            assert shop.id is not None
+            keys.add_key(session, shop.id, key.public_id, key.secret_hmac, "secret")
+        return ShopClient(self.http, shop.id, key.text)
+
+    def embed(self, shop_id: int, image_id: int, vector: Vector | None = None) -> None:
+        """What the Indexer does, without a model."""
+        self.index.put(shop_id, image_id, vector_of("photo") if vector is None else vector)
+        self.set_status(image_id, ImageStatus.EMBEDDED)
+
+    def set_status(self, image_id: int, status: ImageStatus, error: str | None = None) -> None:
+        values: dict[str, Any] = {"status": status, "error": error}
+        if status is ImageStatus.EMBEDDED:
+            values["embedded_at"] = datetime.now(UTC)
+        with self.database.transaction() as session:
+            session.execute(update(Image).where(col(Image.id) == image_id).values(**values))
+
+    def stored(self, shop_id: int) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+        """Every row and every file of the shop."""
+        with self.database.transaction() as session:
+            query = select(Image).where(col(Image.shop_id) == shop_id).order_by(col(Image.id))
+            rows = [row.model_dump() for row in session.scalars(query)]
+        root = self.media_dir / "shops" / str(shop_id)
+        return rows, {
+            str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+        }
+
+
+@pytest.fixture(scope="session")
+def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeService]:
+    media_dir = tmp_path_factory.mktemp("media")
+    services = Services(
+        database=Database(postgres_url, connections=4),
+        media=MediaStore(media_dir.as_uri()),
+        text_embedder=(text_embedder := FakeTextEmbedder()),
+        image_embedder=(image_embedder := FakeImageEmbedder()),
+        index=(index := FakeIndex()),
+        keys=KeyMint(ROOT_SECRET),
+        signer=PhotoSigner(ROOT_SECRET, 3600),
+        photos=PhotoArgs(),
+        model=MODEL,
+    )
+    # The application closes its own database; the helpers go on with another.
+    database = Database(postgres_url, connections=2)
+    with TestClient(create_api(services), raise_server_exceptions=False) as http:
+        yield FakeService(
+            http, database, media_dir, services.keys, services.signer, text_embedder, image_embedder, index
+        )
+    database.close()
+
+
+@pytest.fixture
+def shop(service: FakeService) -> ShopClient:
+    return service.new_shop()
+
+
+@pytest.fixture
+def new_shop(service: FakeService) -> Callable[[], ShopClient]:
+    return service.new_shop
