@@ -30,9 +30,9 @@ def image_prefix(shop_id: int, image_id: int) -> str:
 
 
 def photo_key(shop_id: int, image_id: int, sha256: str, media_type: str) -> str:
-    """The key of one photo's file; another photo (sha256) gets another key."""
+    """A new key for one photo's file; never given twice, so that an old file can be removed at any time."""
     suffix = SUFFIXES.get(media_type, ".bin")
-    return f"{image_prefix(shop_id, image_id)}/{sha256[:16]}{suffix}"
+    return f"{image_prefix(shop_id, image_id)}/{sha256[:16]}-{uuid.uuid4().hex[:8]}{suffix}"
 
 
 class MediaStore:

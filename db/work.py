@@ -193,6 +193,15 @@ def still_held(session: Session, token: str, image_ids: Collection[int]) -> set[
     return set(_lock_held(session, token, image_ids))
 
 
+def renew(session: Session, token: str, image_ids: Collection[int], lease_s: float) -> set[int]:
+    """Prolong the lease of those photos that this token still holds; returns them."""
+    held = _lock_held(session, token, image_ids)
+    if held:
+        change = update(Image).where(col(Image.id).in_(list(held)))
+        session.execute(change.values(lease_until=_after(lease_s)))
+    return set(held)
+
+
 def touch_lost(session: Session, image_ids: Collection[int], token: str) -> set[int]:
     """Repair after a write to the index under a lease that was already lost.
 

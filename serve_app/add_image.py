@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
@@ -12,12 +13,13 @@ from sqlalchemy.orm import Session
 from db import images, taxonomies
 from db.images import ImageRow
 from db.media import MediaStore, photo_key
-from models.errors import InvalidInput, NotFound, UnknownReference
+from models.errors import DependencyUnavailable, InvalidInput, NotFound, UnknownReference
 from models.image import Image, ImageStatus, PhotoColumns
 from models.image_api import ImageChanges, ImageFields
 from serve_app.photos import PhotoInfo, PhotoLimits, check_photo
 from serve_app.services import Services
 
+logger = logging.getLogger("serve_app")
 WAIT_POLL_S = 0.1
 _LISTS = {"Category": "/api/categories/", "Styles": "/api/styles/", "AgeGroup": "/api/age-groups/"}
 _COLUMNS = {"Category": "category_id", "Styles": "style_id", "AgeGroup": "age_group_id"}
@@ -40,7 +42,10 @@ async def change_image(
     """Change what is given. New metadata never re-embeds; a new photo does, unless it is the same one."""
     info = await _checked(services, photo) if photo is not None else None
     replacement = (photo, info) if photo is not None and info is not None else None
-    await services.database.run(partial(_update, services.media, shop_id, image_id, changes, replacement))
+    update = partial(_update, services.media, shop_id, image_id, changes, replacement)
+    replaced_key = await services.database.run(update)
+    if replaced_key is not None:
+        await asyncio.to_thread(_remove_file, services.media, replaced_key)
     return await get_image(services, shop_id, image_id)
 
 
@@ -122,7 +127,8 @@ def _update(
     changes: ImageChanges,
     replacement: tuple[bytes, PhotoInfo] | None,
     session: Session,
-) -> None:
+) -> str | None:
+    """Returns the key of the file that the row no longer names."""
     image = images.get_for_update(session, shop_id, image_id)
     if image is None:
         raise no_such_image(image_id)
@@ -132,11 +138,21 @@ def _update(
         setattr(image, _COLUMNS.get(name, name), value)
     image.updated_at = datetime.now(UTC)
     images.save(session, image)  # before the file, so that a sku that is taken leaves none behind
-    if replacement is not None and replacement[1].sha256 != image.photo_sha256:
-        photo, info = replacement
-        image.photo_key = photo_key(shop_id, image_id, info.sha256, info.media_type)
-        media.save(image.photo_key, photo)
-        images.replace_photo(image, _photo_columns(photo, info))
+    if replacement is None or replacement[1].sha256 == image.photo_sha256:
+        return None
+    (photo, info), replaced_key = replacement, image.photo_key
+    image.photo_key = photo_key(shop_id, image_id, info.sha256, info.media_type)
+    media.save(image.photo_key, photo)
+    images.replace_photo(image, _photo_columns(photo, info))
+    return replaced_key
+
+
+def _remove_file(media: MediaStore, key: str) -> None:
+    """The change is committed; a file that cannot be removed now goes with its photo's folder later."""
+    try:
+        media.delete_tree(key)
+    except DependencyUnavailable:
+        logger.warning("the replaced photo file %s could not be removed", key)
 
 
 def _photo_columns(photo: bytes, info: PhotoInfo) -> PhotoColumns:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,38 +46,60 @@ def embed_claim(parts: IndexingParts, embedder: BulkImageEmbedder, claim: Claim)
     A photo that cannot be read fails with its reason. A part that does not answer puts the photos back
     without counting the attempt.
     """
+    with _giving_back(parts, claim):
+        photos = _renewed(parts, claim, claim.photos)
+        vectors = _vectors(parts, embedder, claim, photos)
+        return _publish(parts, claim, [photo for photo in photos if photo.image_id in vectors], vectors)
+    return 0
+
+
+def delete_claim(parts: IndexingParts, claim: Claim) -> int:
+    """Remove the claimed photos' vectors, files and, last, rows; the number of rows removed."""
+    with _giving_back(parts, claim):
+        photos = _renewed(parts, claim, claim.photos)
+        for shop_id, own in _by_shop(photos).items():
+            parts.vectors.delete(parts.version_id, shop_id, [photo.image_id for photo in own])
+            for photo in own:
+                parts.media.delete_tree(image_prefix(shop_id, photo.image_id))
+        with parts.database.transaction() as session:
+            return work.finish_deleted(session, claim.token, [photo.image_id for photo in photos])
+    return 0
+
+
+@contextmanager
+def _giving_back(parts: IndexingParts, claim: Claim) -> Iterator[None]:
+    """When a part of the service does not answer, the photos go back to the queue for a moment."""
     try:
-        vectors = _vectors(parts, embedder, claim)
-        return _publish(parts, claim, [photo for photo in claim.photos if photo.image_id in vectors], vectors)
+        yield
     except AppError as error:
         logger.warning("%d photos go back to the queue: %s", len(claim.photos), error.message)
         delay_s, ids = parts.args.retry_delay_s, [photo.image_id for photo in claim.photos]
         with parts.database.transaction() as session:
             work.release(session, claim.token, ids, delay_s=delay_s, error=error.message, count_attempt=False)
-        return 0
 
 
-def delete_claim(parts: IndexingParts, claim: Claim) -> int:
-    """Remove the claimed photos' vectors, files and, last, rows; the number of rows removed."""
-    for shop_id, photos in _by_shop(claim.photos).items():
-        parts.vectors.delete(parts.version_id, shop_id, [photo.image_id for photo in photos])
-        for photo in photos:
-            parts.media.delete_tree(image_prefix(shop_id, photo.image_id))
+def _renewed(parts: IndexingParts, claim: Claim, photos: Sequence[ClaimedPhoto]) -> list[ClaimedPhoto]:
+    """Those photos that are still ours, their lease prolonged: a task may have waited long for its turn."""
+    ids = [photo.image_id for photo in photos]
     with parts.database.transaction() as session:
-        return work.finish_deleted(session, claim.token, [photo.image_id for photo in claim.photos])
+        held = work.renew(session, claim.token, ids, parts.args.lease_s)
+    return [photo for photo in photos if photo.image_id in held]
 
 
-def _vectors(parts: IndexingParts, embedder: BulkImageEmbedder, claim: Claim) -> dict[int, Vector]:
+def _vectors(
+    parts: IndexingParts, embedder: BulkImageEmbedder, claim: Claim, photos: list[ClaimedPhoto]
+) -> dict[int, Vector]:
     """The vector of each readable photo: from PostgreSQL where it is known, else from the model."""
     with parts.database.transaction() as session:
-        vectors = embeddings.stored(session, claim.photos, parts.model_key)
-    unknown = [photo for photo in claim.photos if photo.image_id not in vectors]
+        vectors = embeddings.stored(session, photos, parts.model_key)
+    unknown = [photo for photo in photos if photo.image_id not in vectors]
     readable, pixels = _prepare(parts, claim.token, unknown)
     step = parts.args.embed_batch
     for start in range(0, len(readable), step):
         batch = embedder.embed(np.stack(pixels[start : start + step]))
         for photo, vector in zip(readable[start : start + step], batch, strict=True):
             vectors[photo.image_id] = vector
+        _renewed(parts, claim, photos)
     return vectors
 
 
@@ -101,9 +124,8 @@ def _prepare(
 def _publish(
     parts: IndexingParts, claim: Claim, photos: list[ClaimedPhoto], vectors: dict[int, Vector]
 ) -> int:
+    photos = _renewed(parts, claim, photos)
     with parts.database.transaction() as session:
-        held = work.still_held(session, claim.token, [photo.image_id for photo in photos])
-        photos = [photo for photo in photos if photo.image_id in held]
         rows = [(photo.image_id, photo.photo_sha256, vectors[photo.image_id]) for photo in photos]
         embeddings.save(session, parts.model_key, rows)
     for shop_id, own in _by_shop(photos).items():

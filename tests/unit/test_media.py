@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
 
 def test_a_key_names_shop_image_and_photo() -> None:
     key = photo_key(3, 7, "0123456789abcdef0123", "image/jpeg")
-    assert key == "shops/3/7/0123456789abcdef.jpg"
+    assert re.fullmatch(r"shops/3/7/0123456789abcdef-[0-9a-f]{8}\.jpg", key)
+    assert photo_key(3, 7, "0123456789abcdef0123", "image/jpeg") != key
     assert key.startswith(image_prefix(3, 7) + "/")
     assert photo_key(3, 7, "0" * 64, "image/webp").endswith(".webp")
 
