@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -145,15 +145,22 @@ def test_chroma_dies_with_its_owner(tmp_path: Path, stack: ExitStack) -> None:
     again.stop()
 
 
-def test_chroma_comes_back_on_its_port(tmp_path: Path) -> None:
+def test_chroma_comes_back_on_its_port(tmp_path: Path, stack: ExitStack) -> None:
     server = LocalChroma(tmp_path)
     url = server.start()
+    stack.callback(server.stop)
     server.ensure_running()
     (first,) = (child for child in psutil.Process().children() if str(tmp_path / "chroma") in child.cmdline())
     first.kill()
-    eventually(lambda: is_gone(first.pid))
-    server.ensure_running()
-    assert httpx.get(f"{url}/api/v2/heartbeat").status_code == 200
+
+    def answers_again() -> bool:
+        server.ensure_running()
+        with suppress(httpx.ConnectError):
+            return httpx.get(f"{url}/api/v2/heartbeat").status_code == 200
+        return False
+
+    eventually(answers_again)
+    assert is_gone(first.pid)
     server.stop()
     server.ensure_running()
     with pytest.raises(httpx.ConnectError):
