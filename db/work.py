@@ -185,16 +185,11 @@ def finish_deleted(session: Session, token: str, image_ids: Collection[int]) -> 
     return len(gone)
 
 
-def still_held(session: Session, token: str, image_ids: Collection[int]) -> set[int]:
-    """Those of the photos whose lease is still this token's, expired or not.
+def renew(session: Session, token: str, image_ids: Collection[int], lease_s: float) -> set[int]:
+    """Prolong the lease of those photos that this token still holds, expired or not; returns them.
 
     They are locked: nobody takes the lease over before the transaction ends.
     """
-    return set(_lock_held(session, token, image_ids))
-
-
-def renew(session: Session, token: str, image_ids: Collection[int], lease_s: float) -> set[int]:
-    """Prolong the lease of those photos that this token still holds; returns them."""
     held = _lock_held(session, token, image_ids)
     if held:
         change = update(Image).where(col(Image.id).in_(list(held)))

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from sqlalchemy.orm import Session
 
 from configs.serving import IndexerArgs
 from db import embeddings, work
@@ -80,9 +81,15 @@ def _giving_back(parts: IndexingParts, claim: Claim) -> Iterator[None]:
 
 def _renewed(parts: IndexingParts, claim: Claim, photos: Sequence[ClaimedPhoto]) -> list[ClaimedPhoto]:
     """Those photos that are still ours, their lease prolonged: a task may have waited long for its turn."""
-    ids = [photo.image_id for photo in photos]
     with parts.database.transaction() as session:
-        held = work.renew(session, claim.token, ids, parts.args.lease_s)
+        return _held(session, parts, claim, photos)
+
+
+def _held(
+    session: Session, parts: IndexingParts, claim: Claim, photos: Sequence[ClaimedPhoto]
+) -> list[ClaimedPhoto]:
+    ids = [photo.image_id for photo in photos]
+    held = work.renew(session, claim.token, ids, parts.args.lease_s)
     return [photo for photo in photos if photo.image_id in held]
 
 
@@ -124,8 +131,8 @@ def _prepare(
 def _publish(
     parts: IndexingParts, claim: Claim, photos: list[ClaimedPhoto], vectors: dict[int, Vector]
 ) -> int:
-    photos = _renewed(parts, claim, photos)
     with parts.database.transaction() as session:
+        photos = _held(session, parts, claim, photos)
         rows = [(photo.image_id, photo.photo_sha256, vectors[photo.image_id]) for photo in photos]
         embeddings.save(session, parts.model_key, rows)
     for shop_id, own in _by_shop(photos).items():

@@ -9,10 +9,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from ray.serve.schema import DeploymentSchema, HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
 
-from configs.serving import AppArgs, unknown_key
+from configs.serving import AppArgs, EmbedderUserConfig, SearchUserConfig, unknown_key
 from models.errors import ConfigurationError
 
 IMPORT_PATH = "serve_app.main:build_app"
+USER_CONFIGS: dict[str, type[BaseModel] | None] = {
+    "Ingress": None,
+    "TextEmbedder": EmbedderUserConfig,
+    "ImageEmbedder": EmbedderUserConfig,
+    "SearchIndex": SearchUserConfig,
+    "Indexer": None,
+}
 
 
 class LaunchConfig:
@@ -54,7 +61,7 @@ def load_config(path: Path) -> LaunchConfig:
     _refuse_unknown_keys(path, "applications.0.", application, ServeApplicationSchema)
     _refuse_unknown_keys(path, "http_options.", document.get("http_options") or {}, HTTPOptionsSchema)
     for number, deployment in enumerate(application.get("deployments") or []):
-        _refuse_unknown_keys(path, f"applications.0.deployments.{number}.", deployment, DeploymentSchema)
+        _check_deployment(path, f"applications.0.deployments.{number}.", deployment)
     if application.get("import_path") != IMPORT_PATH:
         raise ConfigurationError(f"{path}: applications.0.import_path must be '{IMPORT_PATH}'.")
     try:
@@ -88,6 +95,25 @@ def _refuse_unknown_keys(path: Path, where: str, values: Any, schema: type[BaseM
     for key in values:
         if key not in schema.model_fields:
             raise ConfigurationError(f"{path}: {where}{unknown_key(str(key), list(schema.model_fields))}.")
+
+
+def _check_deployment(path: Path, where: str, deployment: Any) -> None:
+    """Serve would find these mistakes only once the replicas start, half a minute later."""
+    _refuse_unknown_keys(path, where, deployment, DeploymentSchema)
+    name = deployment.get("name")
+    if name not in USER_CONFIGS:
+        known = ", ".join(USER_CONFIGS)
+        raise ConfigurationError(f"{path}: {where}name: there is no deployment '{name}', only {known}.")
+    values = deployment.get("user_config")
+    if values is None:
+        return
+    schema = USER_CONFIGS[name]
+    if schema is None:
+        raise ConfigurationError(f"{path}: {where}user_config: {name} takes none. Remove it.")
+    try:
+        schema.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {where}user_config: {_first_message(error)}") from None
 
 
 def _first_message(error: ValidationError) -> str:

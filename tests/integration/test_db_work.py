@@ -115,8 +115,8 @@ def test_an_expired_lease_is_claimed_again_and_the_first_holder_loses(
     second = claim(database)
     assert ids(second) == wanted
     with database.transaction() as session:
-        assert work.still_held(session, first.token, wanted) == set()
-        assert work.still_held(session, second.token, wanted) == set(wanted)
+        assert work.renew(session, first.token, wanted, 30) == set()
+        assert work.renew(session, second.token, wanted, 30) == set(wanted)
         work.finish_failed(session, first.token, wanted[0], "too late")
     release(database, first)
     assert finish(database, first) == set()

@@ -183,7 +183,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def _held(self, worker: Worker) -> set[int]:
         with self.database.transaction() as session:
-            return work.still_held(session, worker.claim.token, worker.ids)
+            return work.renew(session, worker.claim.token, worker.ids, 60)
 
     def _visible(self, choice: int) -> list[int]:
         """One photo that the shop can see, or none."""
