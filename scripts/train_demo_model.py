@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.utils.logging import disable_progress_bar
 
 from scripts.training.batches import Batch, DrawnBatches, batches
 from scripts.training.objective import AttributeHeads, agreement, contrast, unit
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--log-every", type=int, default=50, help="steps between progress lines")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    disable_progress_bar()
     recipe = Recipe(seed=args.seed, steps=args.steps, batch=args.batch, learning_rate=args.learning_rate)
     train(recipe, args.out, args.log_every, args.save_every)
 
