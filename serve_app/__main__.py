@@ -19,10 +19,12 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from dotenv import load_dotenv
+from pydantic import ValidationError
 from sqlalchemy import make_url
 
+from configs.serving import CollectionArgs
 from configs.settings import Settings
-from models.errors import ConfigurationError
+from models.errors import AppError, ConfigurationError, DependencyUnavailable
 from serve_app.data_directory import DataDirectory, RunningService, local_defaults
 from serve_app.local_environment import (
     free_ports,
@@ -54,10 +56,13 @@ def main() -> int:
         with ExitStack() as stack:
             launcher.start(stack)
             launcher.serve_until_stopped()
-    except ConfigurationError as error:
+    except AppError as error:
         _say(f"error: {error.message}")
         return 2
-    except _Stopped:
+    except ValidationError as error:
+        _say(f"error: {_wrong_variable(error)}")
+        return 2
+    except (_Stopped, SystemExit):  # ray.init answers SIGTERM with a handler of its own, which exits
         _say("Stopped before it was ready.")
         return 0
     _say("Stopped.")
@@ -82,6 +87,11 @@ class Launcher:
         self._stop.set()
         if first and not self._ready:
             raise _Stopped
+
+    def _take_signals(self) -> None:
+        """It stops: from here on a signal changes nothing, whoever has handled them meanwhile."""
+        self._stop.set()
+        signal.signal(signal.SIGTERM, self.on_signal)
 
     def start(self, stack: ExitStack) -> None:
         """Raises ConfigurationError; the caller's stack stops what was started."""
@@ -127,7 +137,13 @@ class Launcher:
             _say("PostgreSQL: started")
         else:
             _say("PostgreSQL: the one that the environment names")
-        upgrade(url)
+        try:
+            upgrade(url)
+        except DependencyUnavailable:
+            raise ConfigurationError(
+                "The PostgreSQL that the environment names does not answer or refuses the login. Start it, "
+                "correct DATABASE_URL (or DB_*), or unset it to get a local one."
+            ) from None
 
     def _start_chroma(self, stack: ExitStack) -> None:
         from serve_app.local_services import LocalChroma
@@ -139,6 +155,15 @@ class Launcher:
             os.environ["CHROMA_URL"] = self._chroma.start()
             _say("Chroma: started")
         else:
+            from db.vectors import VectorStore
+
+            try:
+                VectorStore(Settings().chroma_url or "", CollectionArgs()).ping()
+            except DependencyUnavailable:
+                raise ConfigurationError(
+                    "The Chroma server at CHROMA_URL does not answer. Start it, correct CHROMA_URL, or unset "
+                    "it to get a local one."
+                ) from None
             _say("Chroma: the one that the environment names")
 
     def _choose_model(self, args: AppArgs) -> AppArgs:
@@ -172,6 +197,7 @@ class Launcher:
 
         cluster = LocalCluster(scratch)
         stack.callback(cluster.stop)
+        stack.callback(self._take_signals)
         address = cluster.start()
         # ray.init replaces the handler of SIGTERM with its own.
         signal.signal(signal.SIGTERM, self.on_signal)
@@ -209,6 +235,13 @@ def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
     return int(text)
+
+
+def _wrong_variable(error: ValidationError) -> str:
+    """The environment is the one input that is checked outside of ``load_config``."""
+    first = error.errors(include_input=False)[0]
+    name = "_".join(str(part) for part in first["loc"]).upper()
+    return f"The environment variable {name} is not valid: {first['msg']}. Correct it."
 
 
 def _say(line: str) -> None:
