@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A hub name or a directory; empty: the bundled demo model. MODEL=patrickjohncyh/fashion-clip for the real one.
+# A hub name or a checkpoint's directory; MODEL=patrickjohncyh/fashion-clip is the real one.
 MODEL ?= assets/demo-clip
 PORT ?= 8000
 # An extra package index for torch, e.g. PyTorch's CPU-only one (README, "Install").

@@ -125,7 +125,6 @@ class TimeoutArgs(ClosedModel):
 
     embed_s: PositiveFloat = 10.0
     search_s: PositiveFloat = 10.0
-    database_s: PositiveFloat = 10.0
 
 
 class AppArgs(ClosedModel):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
+
+_SCHEME = re.compile(r"^postgres(ql)?://")
 
 
 class Settings(BaseSettings):
@@ -31,7 +34,7 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> URL | str | None:
         """The database's address, or None where nothing names one."""
         if self.database_url is not None:
-            return self.database_url.replace("postgresql://", "postgresql+psycopg2://", 1)
+            return _SCHEME.sub("postgresql+psycopg2://", self.database_url, count=1)
         if self.db_name is None or self.db_user is None:
             return None
         password = self.db_password.get_secret_value() if self.db_password is not None else None

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, func, select, text
 
-from db.session import connect
+from db.session import connect, translated
 
 LOCK = 4_811_001
 
@@ -27,7 +27,7 @@ def downgrade(url: str | URL, revision: str) -> None:
 def _migrate(url: str | URL, act: Callable[[Config], None]) -> None:
     engine = connect(url, connections=1)
     try:
-        with engine.begin() as connection:
+        with translated(), engine.begin() as connection:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
             config = Config(attributes={"connection": connection})

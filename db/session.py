@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from models.errors import DependencyTimeout, DependencyUnavailable
+from models.errors import ConfigurationError, DependencyTimeout, DependencyUnavailable
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Database:
 
         Raises ``DependencyUnavailable`` or ``DependencyTimeout`` where PostgreSQL does not answer.
         """
-        with _translated(), Session(self._engine, expire_on_commit=False) as session, session.begin():
+        with translated(), Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     async def run(self, work: Callable[[Session], T]) -> T:
@@ -62,9 +62,16 @@ class Database:
 
 
 def connect(url: str | URL, *, connections: int = 8) -> Engine:
-    """An engine whose connections and statements give up after 10 s."""
+    """An engine whose connections and statements give up after 10 s. Raises ConfigurationError."""
+    try:
+        address = make_url(url)
+        address.get_dialect()
+    except (ArgumentError, NoSuchModuleError):
+        raise ConfigurationError(
+            "DATABASE_URL is not the address of a PostgreSQL. Write postgresql://USER:PASSWORD@HOST:PORT/NAME."
+        ) from None
     return create_engine(
-        url,
+        address,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_S,
@@ -78,7 +85,8 @@ def connect(url: str | URL, *, connections: int = 8) -> Engine:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """The driver's errors that mean "no answer" as AppErrors, without its words."""
     try:
         yield
     except PoolTimeoutError as error:

@@ -38,6 +38,7 @@ class IndexingParts:
     version_id: int
     model_key: str
     geometry: ImageGeometry
+    max_pixels: int
     args: IndexerArgs
 
 
@@ -117,7 +118,8 @@ def _prepare(
     pixels: list[Pixels] = []
     for photo in photos:
         try:
-            pixels.append(prepare_photo(parts.media.load(photo.photo_key), parts.geometry))
+            data = parts.media.load(photo.photo_key)
+            pixels.append(prepare_photo(data, parts.geometry, max_pixels=parts.max_pixels))
             readable.append(photo)
         except AppError as error:
             if error.status_code >= 500:

@@ -6,7 +6,7 @@ import json
 import re
 from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import PhotoTooLarge
@@ -16,7 +16,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
-    """Gives each request an id (the client's ``X-Request-ID``, if sane) and returns it."""
+    """Gives each request an id: the client's ``X-Request-ID``, if sane, or Serve's.
+
+    Serve itself sends that header back; a second one here would be joined to it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,13 +31,7 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-
-        async def with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
-            await send(message)
-
-        await self._app(scope, receive, with_id)
+        await self._app(scope, receive, send)
 
 
 class TrailingSlash:

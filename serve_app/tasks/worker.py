@@ -32,5 +32,6 @@ def indexing_parts(context: ServingContext) -> IndexingParts:
         version_id=context.version_id,
         model_key=context.model.key,
         geometry=ImageGeometry.of(checkpoint.directory),
+        max_pixels=args.photos.max_pixels,
         args=args.indexer,
     )
