@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,7 @@ class Stack:
     scratch_parent: Path
     process: subprocess.Popen[bytes]
     url: str = ""
+    _http: httpx.Client | None = None
 
     @property
     def lines(self) -> list[str]:
@@ -112,8 +114,9 @@ class Stack:
         with (scratch_parent / "stderr").open("wb") as log:
             process = subprocess.Popen(
                 command,
-                cwd=PROJECT,
-                env=environment(TMPDIR=str(scratch_parent)),
+                # Not the project's directory, where a developer's .env may name other servers.
+                cwd=scratch_parent,
+                env=environment(TMPDIR=str(scratch_parent), PYTHONPATH=str(PROJECT)),
                 stderr=log,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
@@ -151,6 +154,7 @@ class Stack:
 
     def stop(self, kind: signal.Signals = signal.SIGTERM) -> float:
         """Ask it to stop as a person or an init system does; returns the seconds that it took."""
+        self.close()
         started = time.monotonic()
         self.process.send_signal(kind)
         status = self.finish(STOP_LIMIT_S + 30)
@@ -163,12 +167,26 @@ class Stack:
         assert nothing_left(str(self.data_dir), f"{self.scratch_parent}/") == []
         assert list(self.scratch_parent.glob("fr-*")) == []
 
+    def assert_refused(self) -> str:
+        """It ended with one line that says what to do, the last one, and left nothing; returns the line."""
+        assert self.finish() == 2, self.lines
+        errors = [line for line in self.lines if line.startswith("error: ")]
+        assert self.lines[-1:] == errors, self.lines
+        assert not any("Traceback" in line for line in self.lines)
+        self.assert_nothing_left()
+        return errors[0]
+
     def kill_everything(self) -> None:
         """For a test that failed half-way."""
+        self.close()
         left = processes_naming(str(self.data_dir), f"{self.scratch_parent}/")
-        for process in [*left, psutil.Process(self.process.pid)] if self.process.poll() is None else left:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for process in left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        shutil.rmtree(self.scratch_parent, ignore_errors=True)
 
     @property
     def secret_key(self) -> str:
@@ -217,11 +235,18 @@ class Stack:
         mark = f"{self.scratch_parent}/"
         return any(mark in " ".join(one.cmdline()) for one in (process, *process.parents()))
 
-    def new_shop(self, http: httpx.Client | None = None) -> ShopClient:
-        key = create_shop(self.database_url, self.secret_key, "Test shop", f"{uuid.uuid4().hex}@example.com")
-        return self.client(key, http)
+    @property
+    def http(self) -> httpx.Client:
+        """One client for all shops and threads; closed with the stack."""
+        if self._http is None:
+            self._http = httpx.Client(base_url=self.url, timeout=60.0)
+        return self._http
 
-    def client(self, key: str, http: httpx.Client | None = None) -> ShopClient:
+    def new_shop(self) -> ShopClient:
+        email = f"{uuid.uuid4().hex}@example.com"
+        return self.client(create_shop(self.database_url, self.secret_key, "Test shop", email))
+
+    def client(self, key: str) -> ShopClient:
         """The shop of a key."""
         database = Database(self.database_url, connections=1)
         try:
@@ -229,7 +254,12 @@ class Stack:
                 caller = verified(session, KeyMint(self.secret_key), key)
         finally:
             database.close()
-        return ShopClient(http or httpx.Client(base_url=self.url, timeout=60.0), caller.shop_id, key)
+        return ShopClient(self.http, caller.shop_id, key)
+
+    def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
 
 
 def quick_config(path: Path, lease_s: float = 5.0) -> Path:
@@ -255,14 +285,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def shop(stack: Stack) -> Iterator[ShopClient]:
-    client = stack.new_shop()
-    yield client
-    assert isinstance(client.http, httpx.Client)
-    client.http.close()
+def shop(stack: Stack) -> ShopClient:
+    return stack.new_shop()
 
 
 @pytest.fixture
-def new_shop(stack: Stack) -> Iterator[Callable[[], ShopClient]]:
-    with httpx.Client(base_url=stack.url, timeout=60.0) as http:
-        yield lambda: stack.new_shop(http)
+def new_shop(stack: Stack) -> Callable[[], ShopClient]:
+    return stack.new_shop

@@ -1,0 +1,186 @@
+"""The launcher as a person meets it: mistakes, Ctrl-C, two at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.drawings import garment
+from tests.stack import PROJECT, STOP_LIMIT_S, Stack, nothing_left
+
+LOCAL = PROJECT / "configs" / "local.yaml"
+Launch = Callable[..., Stack]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Start a launcher; whatever it leaves is killed at the end."""
+    started: list[Stack] = []
+
+    def one(*arguments: str, data_dir: Path | None = None, model: str | None = None) -> Stack:
+        started.append(Stack.launch(data_dir or tmp_path / "data", *arguments, model=model))
+        return started[-1]
+
+    yield one
+    for stack in started:
+        stack.kill_everything()
+
+
+def changed_config(path: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    """A copy of configs/local.yaml after the change."""
+    document = yaml.safe_load(LOCAL.read_text("utf-8"))
+    change(document)
+    path.write_text(yaml.safe_dump(document), "utf-8")
+    return str(path)
+
+
+def args(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document["applications"][0]["args"]
+    return found
+
+
+def deployment(document: dict[str, Any], name: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = document["applications"][0]["deployments"]
+    return next(one for one in found if one["name"] == name)
+
+
+def test_a_port_in_use(launch: Launch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = launch("--port", str(port)).assert_refused()
+    assert str(port) in line
+    assert "--port" in line
+
+
+@pytest.mark.parametrize("text", ["70000", "-1", "http"])
+def test_a_port_that_cannot_be(launch: Launch, text: str) -> None:
+    stack = launch(f"--port={text}")
+    assert stack.finish() == 2
+    assert "is not a port; give a number from 0 to 65535" in stack.lines[-1]
+    stack.assert_nothing_left()
+
+
+def test_a_config_that_is_not_there(launch: Launch, tmp_path: Path) -> None:
+    line = launch(str(tmp_path / "nowhere.yaml")).assert_refused()
+    assert "nowhere.yaml" in line
+    assert "configs/local.yaml" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"applications: [", "not valid YAML at line 1"),
+        (b"\xff\xfe\x00", "not valid YAML"),
+        (b"just words", "not a YAML mapping"),
+        (b"", "not a YAML mapping"),
+    ],
+)
+def test_a_config_that_is_no_config(launch: Launch, tmp_path: Path, text: bytes, words: str) -> None:
+    (tmp_path / "broken.yaml").write_bytes(text)
+    assert words in launch(str(tmp_path / "broken.yaml")).assert_refused()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda document: document.update(aplications=[]),
+            "unknown key 'aplications': did you mean 'applications'",
+        ),
+        (lambda document: args(document).update(modle={}), "unknown key 'modle': did you mean 'model'"),
+        (
+            lambda document: args(document)["indexer"].update(lease=3),
+            "unknown key 'lease': did you mean 'lease_s'",
+        ),
+        (
+            lambda document: deployment(document, "Ingress").update(num_replica=1),
+            "unknown key 'num_replica': did you mean 'num_replicas'",
+        ),
+        (
+            lambda document: deployment(document, "TextEmbedder")["user_config"].update(max_batch=1),
+            "unknown key 'max_batch': did you mean 'max_batch_size'",
+        ),
+        (
+            lambda document: deployment(document, "Ingress").update(name="Igress"),
+            "no deployment 'Igress', only Ingress,",
+        ),
+        (lambda document: args(document)["indexer"].update(embed_batch=25), "use 24 or less"),
+    ],
+    ids=["top", "args", "nested", "deployment", "user_config", "name", "value"],
+)
+def test_an_unknown_key_names_the_nearest(
+    launch: Launch, tmp_path: Path, change: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    line = launch(changed_config(tmp_path / "changed.yaml", change)).assert_refused()
+    assert "changed.yaml" in line
+    assert words in line
+
+
+def test_a_checkpoint_that_is_not_there(launch: Launch, tmp_path: Path) -> None:
+    line = launch("--port", "0", model=str(tmp_path / "no-checkpoint")).assert_refused()
+    assert "no-checkpoint" in line
+
+
+def test_only_the_local_config_falls_back(launch: Launch) -> None:
+    line = launch(str(PROJECT / "configs" / "gpu.yaml"), "--port", "0").assert_refused()
+    assert "patrickjohncyh/fashion-clip" in line
+
+
+def test_a_data_directory_that_cannot_be_written(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    line = launch("--port", "0", data_dir=tmp_path / "file" / "data").assert_refused()
+    assert "--data-dir" in line
+
+
+def test_a_data_directory_that_is_in_use(stack: Stack) -> None:
+    second = Stack.launch(stack.data_dir, "--port", "0")
+    assert second.finish() == 2
+    (line,) = (line for line in second.lines if line.startswith("error: "))
+    assert line == second.lines[-1]
+    assert "--data-dir" in line
+    assert nothing_left(f"{second.scratch_parent}/") == []
+    assert list(second.scratch_parent.glob("fr-*")) == []
+    assert httpx.get(f"{stack.url}/readyz").status_code == 200
+    assert stack.new_shop().add(garment(), wait_s=30)["status"] == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("after", "pause_s"), [("PostgreSQL: started", 0.0), ("Model: ", 0.5), ("Model: ", 3.0)]
+)
+def test_it_stops_while_it_starts(launch: Launch, after: str, pause_s: float) -> None:
+    stack = launch("--port", "0", model="assets/demo-clip")
+    stack.wait_for(after)
+    time.sleep(pause_s)
+    assert stack.stop(signal.SIGTERM) < STOP_LIMIT_S
+    assert not any("Traceback" in line for line in stack.lines), stack.lines
+
+
+def test_two_run_side_by_side_and_ctrl_c_stops_one(launch: Launch, stack: Stack) -> None:
+    other = launch("--port", "0", model="assets/demo-clip")
+    other.wait_until_ready()
+    assert other.url != stack.url
+    shops = [one.new_shop() for one in (stack, other)]
+    for shop, colour in zip(shops, ("red", "blue"), strict=True):
+        assert shop.add(garment("dress", colour), name=colour, wait_s=60)["status"] == "embedded"
+    assert [shop.recommendations("a dress")[0]["name"] for shop in shops] == ["red", "blue"]
+    headers = shops[0].headers
+    assert httpx.get(f"{other.url}/api/image-collection/", headers=headers).status_code == 401
+
+    other.close()
+    started = time.monotonic()
+    os.killpg(other.process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    assert other.finish() == 0, other.lines
+    assert time.monotonic() - started < STOP_LIMIT_S
+    other.assert_nothing_left()
+    assert shops[0].recommendations("a dress")[0]["name"] == "red"
