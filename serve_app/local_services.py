@@ -33,6 +33,7 @@ STOP_TIMEOUT_S = 10.0
 LOCK_PATIENCE_S = 3.0
 START_ATTEMPTS = 3
 NO_PROCESS = 2**22 + 1  # above every possible process id
+PID_FILE_LINES = 8
 
 # The console script's body, after asking the kernel (prctl PR_SET_PDEATHSIG) to end it with its parent.
 RUN_CHROMA = """
@@ -150,7 +151,12 @@ def _disown_stale_pid_file(directory: Path) -> None:
         command = []
     except psutil.AccessDenied:
         return
-    if str(directory) not in command:
+    if str(directory) in command:
+        return
+    if len(rest.splitlines()) < PID_FILE_LINES - 1:
+        # It died before it had shared memory or children; pgserver cannot read such a file.
+        pid_file.unlink()
+    else:
         pid_file.write_text(f"{NO_PROCESS}\n{rest}")
 
 
