@@ -223,17 +223,14 @@ class Stack:
         return VectorStore(self.chroma_url, CollectionArgs())
 
     def processes(self, title: str) -> list[psutil.Process]:
-        """This stack's processes whose title holds the words: descendants of its raylet."""
+        """This stack's processes whose command line holds the words; other stacks run on the machine."""
         found = []
-        for process in psutil.process_iter():
+        for process in processes_naming(title):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if title in " ".join(process.cmdline()) and self._is_ours(process):
+                family = " ".join(" ".join(one.cmdline()) for one in (process, *process.parents()))
+                if f"{self.scratch_parent}/" in family or str(self.data_dir) in family:
                     found.append(process)
         return found
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        mark = f"{self.scratch_parent}/"
-        return any(mark in " ".join(one.cmdline()) for one in (process, *process.parents()))
 
     @property
     def http(self) -> httpx.Client:

@@ -1,0 +1,91 @@
+"""Parts of the service killed while 500 photos are indexed: nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import numpy as np
+import psutil
+import pytest
+
+from db import embeddings, images
+from db.session import Database
+from tests.drawings import garment
+from tests.shop_client import ShopClient
+from tests.stack import Stack
+
+PHOTOS = 500
+CLIENTS = 8
+KINDS = ("dress", "shirt", "hat", "bag", "coat")
+COLOURS = ("red", "blue", "green", "yellow", "black")
+PATIENCE_S = 180.0
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(420)]
+
+
+def photo(number: int) -> bytes:
+    return garment(KINDS[number % 5], COLOURS[number // 5 % 5], seed=number)
+
+
+def kill(stack: Stack, title: str) -> None:
+    """SIGKILL one process of this stack, as the kernel does when memory runs out."""
+    victim, *_ = stack.processes(title)
+    victim.kill()
+    with suppress(psutil.NoSuchProcess):
+        victim.wait(10)
+
+
+def wait_for_embedded(shop: ShopClient, stack: Stack, count: int) -> int:
+    """How many photos are embedded once there are ``count``; time alone is not proof of progress."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        query = "SELECT status, count(*) FROM image WHERE shop_id = :shop GROUP BY status"
+        found = dict(stack.execute(query, shop=shop.shop_id))
+        if found.get("embedded", 0) >= count:
+            return int(found["embedded"])
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+def test_every_photo_is_embedded_once_whatever_is_killed(stack: Stack) -> None:
+    shop = stack.new_shop()
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        uploads = clients.map(lambda number: shop.add(photo(number), sku=f"P{number}"), range(PHOTOS))
+        wait_for_embedded(shop, stack, 30)
+        kill(stack, "ServeReplica:fashion:Indexer")
+        ids = [one["ImageID"] for one in uploads]
+    assert wait_for_embedded(shop, stack, 60) < PHOTOS, "too late to kill anything: it was done already"
+    kill(stack, "ServeReplica:fashion:ImageEmbedder")
+    wait_for_embedded(shop, stack, 200)
+    kill(stack, f"--path {stack.data_dir}/chroma")
+    wait_for_embedded(shop, stack, PHOTOS)
+
+    photos = shop.wait_until_embedded()
+    assert sorted(one["ImageID"] for one in photos) == sorted(ids)
+    assert len(set(ids)) == PHOTOS
+    assert_index_equals_rows(stack, shop.shop_id, set(ids))
+    assert len(shop.recommendations("a red dress", 100)) == 100
+
+
+def assert_index_equals_rows(stack: Stack, shop_id: int, ids: set[int]) -> None:
+    """The same ids and the same vectors in Chroma as in PostgreSQL."""
+    ((version_id, model_key),) = stack.execute("SELECT id, model_key FROM index_version WHERE state = 'live'")
+    store, database = stack.vectors(), Database(stack.database_url, connections=1)
+    try:
+        with database.transaction() as session:
+            rows = images.ids(session, shop_id)
+            vectors = embeddings.load(session, shop_id, model_key)
+    finally:
+        database.close()
+    assert set(rows) == ids
+    assert store.ids(version_id, shop_id) == ids
+    assert vectors.keys() == ids
+    wanted = sorted(ids)
+    found = store.query(version_id, shop_id, np.stack([vectors[one] for one in wanted[:100]]), 5)
+    for image_id, hits in zip(wanted, found, strict=False):
+        scores = {hit.image_id: hit.score for hit in hits}
+        assert max(scores.values()) == pytest.approx(1.0, abs=1e-4)
+        for other, score in scores.items():
+            assert score == pytest.approx(float(vectors[image_id] @ vectors[other]), abs=1e-3)

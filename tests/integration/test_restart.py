@@ -1,0 +1,112 @@
+"""What a data directory keeps: over a stop, over a kill -9 of the launcher."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from sqlalchemy import NullPool, create_engine, text
+
+from serve_app.local_services import NO_PROCESS, LocalPostgres
+from tests.drawings import garment
+from tests.shop_client import ShopClient
+from tests.stack import STOP_LIMIT_S, Stack, nothing_left
+
+PROMPTS = ("a red dress", "a blue hat", "something floral")
+COLOURS = ("red", "blue", "green", "yellow")
+
+
+def answers(shop: ShopClient) -> list[list[tuple[int, float]]]:
+    found = [shop.recommendations(prompt, 8) for prompt in PROMPTS]
+    return [[(one["ImageID"], one["score"]) for one in answer] for answer in found]
+
+
+def assert_same(now: list[list[tuple[int, float]]], before: list[list[tuple[int, float]]]) -> None:
+    assert [[image_id for image_id, _ in one] for one in now] == [
+        [image_id for image_id, _ in one] for one in before
+    ]
+    scores = [score for one in before for _, score in one]
+    assert [score for one in now for _, score in one] == pytest.approx(scores, abs=1e-6)
+
+
+@pytest.mark.timeout(600)
+def test_a_restart_changes_no_answer_and_embeds_nothing_again(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    first = Stack.start(data_dir)
+    stacks = [first]
+    try:
+        shop = first.new_shop()
+        for number, colour in enumerate(COLOURS * 2):
+            shop.add(
+                garment(("dress", "hat")[number % 2], colour, ("plain", "floral")[number // 4]), name=colour
+            )
+        before = Before(shop.wait_until_embedded(), answers(shop), first.embedded_when(shop.shop_id))
+        assert first.stop(signal.SIGINT) < STOP_LIMIT_S
+
+        second = Stack.start(data_dir)
+        stacks.append(second)
+        before.assert_unchanged(second, shop.key)
+
+        second.process.send_signal(signal.SIGKILL)
+        second.process.wait()
+        time.sleep(1.0)
+        third = Stack.start(data_dir)
+        stacks.append(third)
+        before.assert_unchanged(third, shop.key)
+        assert nothing_left(f"{second.scratch_parent}/", patience_s=10) == []
+        assert third.stop(signal.SIGTERM) < STOP_LIMIT_S
+    finally:
+        for stack in stacks:
+            stack.kill_everything()
+
+
+class Before:
+    """What a shop saw before the stop."""
+
+    def __init__(
+        self,
+        photos: list[dict[str, Any]],
+        found: list[list[tuple[int, float]]],
+        embedded_when: dict[int, Any],
+    ) -> None:
+        self._photos, self._found, self._embedded_when = photos, found, embedded_when
+
+    def assert_unchanged(self, stack: Stack, key: str) -> None:
+        shop = stack.client(key)
+        assert_same(answers(shop), self._found)
+        assert stack.embedded_when(shop.shop_id) == self._embedded_when
+        moved = {"Photo"}  # the address holds the port, which is another one now
+        strip = [
+            {name: value for name, value in one.items() if name not in moved} for one in shop.all_photos()
+        ]
+        assert strip == [
+            {name: value for name, value in one.items() if name not in moved} for one in self._photos
+        ]
+        old = httpx.URL(self._photos[0]["Photo"])
+        answer = stack.http.get(old.raw_path.decode())
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+
+
+def test_a_server_killed_while_it_started_does_not_block_the_next(tmp_path: Path) -> None:
+    """It leaves a pid file that is cut short, which pgserver alone would never get past."""
+    server = LocalPostgres(tmp_path)
+    server.start()
+    server.stop()
+    pid_file = tmp_path / "postgres" / "postmaster.pid"
+    pid_file.write_text(f"{NO_PROCESS}\n{tmp_path / 'postgres'}\n1795000000\n")
+    again = LocalPostgres(tmp_path)
+    try:
+        started = time.monotonic()
+        engine = create_engine(again.start(), poolclass=NullPool)
+        assert time.monotonic() - started < 60
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT 1")) == 1
+        (pid,) = pid_file.read_text().splitlines()[:1]
+        assert psutil.Process(int(pid)).is_running()
+    finally:
+        again.stop()
