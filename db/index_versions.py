@@ -18,6 +18,15 @@ def live(session: Session) -> IndexVersion | None:
     return session.scalars(query).one_or_none()
 
 
+def indexed_with(session: Session) -> str | None:
+    """The model key of the live version's vectors; None while there are none."""
+    version = live(session)
+    if version is None:
+        return None
+    filled = session.scalar(select(exists().where(col(Embedding.model_key) == version.model_key)))
+    return version.model_key if filled else None
+
+
 def ensure_live(session: Session, model_key: str, dimension: int) -> IndexVersion:
     """The live version, made with this model; created where there is none yet.
 
@@ -37,11 +46,11 @@ def ensure_live(session: Session, model_key: str, dimension: int) -> IndexVersio
 
 
 def _retire(session: Session, version: IndexVersion, model_key: str) -> None:
-    if session.scalar(select(exists().where(col(Embedding.model_key) == version.model_key))):
+    if indexed_with(session) is not None:
         raise ConfigurationError(
-            f"the photos in this database are indexed with the model '{version.model_key}', "
-            f"but '{model_key}' is configured; start with the former model, "
-            "or give another --data-dir or database"
+            f"The photos in this database are indexed with the model '{version.model_key}', "
+            f"but '{model_key}' is configured. Start with the former model (--model), "
+            "or give another --data-dir or database."
         )
     version.state = IndexState.RETIRED
     session.flush()

@@ -168,18 +168,17 @@ class Launcher:
 
     def _choose_model(self, args: AppArgs) -> AppArgs:
         """Decide once, so that every replica serves the same checkpoint."""
-        from serve_app.served_model import choose_model
+        from serve_app.startup import serving_context
 
         wanted = args.model
         if self._arguments.model is not None:
             changes = {"name": self._arguments.model, "revision": self._arguments.revision, "fallback": None}
             wanted = wanted.model_copy(update=changes)
-        model = choose_model(wanted)
+        model = serving_context(args.model_copy(update={"model": wanted})).model
+        _say(f"Model: {model.label}")
         if model.fell_back:
-            _say(f"Model: {model.label}. NOTE: {wanted.name} is neither cached nor downloadable here;")
-            _say("       the bundled demo model stands in. It knows drawn garments only, not photographs.")
-        else:
-            _say(f"Model: {model.label}")
+            _say(f"NOTE: {wanted.name} was not to be had when this data was first indexed, or is not now.")
+            _say("      The bundled demo model stands in. It knows drawn garments only, not photographs.")
         chosen = wanted.model_copy(
             update={
                 "name": model.source,

@@ -8,16 +8,11 @@ from ray import serve
 from ray.serve import Application
 
 from configs.serving import AppArgs
-from configs.settings import Settings
-from db import index_versions
-from db.session import Database
-from models.errors import ConfigurationError
-from serve_app.context import ServingContext
 from serve_app.deployments.embedder import Embedder
 from serve_app.deployments.indexer import Indexer
 from serve_app.deployments.ingress import IngressApp
 from serve_app.deployments.search_index import SearchIndex
-from serve_app.served_model import choose_model
+from serve_app.startup import serving_context
 
 
 def build_app(args: dict[str, Any]) -> Application:
@@ -45,26 +40,6 @@ def build_app(args: dict[str, Any]) -> Application:
     return serve.deployment(
         IngressApp, name="Ingress", max_ongoing_requests=256, ray_actor_options={"num_cpus": 0.2}
     ).bind(context, text, image, search, indexer)
-
-
-def serving_context(args: AppArgs) -> ServingContext:
-    """Choose the model and the index version that goes with it. Raises ConfigurationError."""
-    url = Settings().sqlalchemy_url()
-    if url is None:
-        raise ConfigurationError(
-            "No database is configured. Set DATABASE_URL or DB_NAME, DB_USER, DB_PASSWORD."
-        )
-    model = choose_model(args.model)
-    database = Database(url, connections=1)
-    try:
-        with database.transaction() as session:
-            version = index_versions.ensure_live(session, model.key, model.dimension)
-            version_id = version.id
-    finally:
-        database.close()
-    if version_id is None:
-        raise AssertionError("a stored row has an id")
-    return ServingContext(args, model, version_id)
 
 
 def _embedder(name: str) -> serve.Deployment:

@@ -32,11 +32,17 @@ class ServedModel:
         return f"{self.name}@{self.revision[:12]}"
 
 
-def choose_model(args: ModelArgs) -> ServedModel:
+def choose_model(args: ModelArgs, indexed_with: str | None = None) -> ServedModel:
     """Resolve ``args.name``, or ``args.fallback`` where that cannot be had.
 
-    Raises ConfigurationError when neither is there.
+    A database that was indexed with the fallback (``indexed_with``, a model key) keeps it, so that a hub
+    that answers one day and not the next does not part photos from their index. Raises ConfigurationError
+    when neither is there.
     """
+    if args.fallback is not None and indexed_with is not None:
+        fallback = served_model(args.fallback, None, hub_timeout_s=args.hub_timeout_s, fell_back=True)
+        if fallback.key == indexed_with:
+            return fallback
     try:
         revision = args.revision or PINNED_REVISIONS.get(args.name)
         return served_model(args.name, revision, hub_timeout_s=args.hub_timeout_s, fell_back=args.fell_back)
