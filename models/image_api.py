@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 MAX_ATTRIBUTES_BYTES = 16_384
+MAX_ATTRIBUTES_DEPTH = 32
 
 
 def _empty_is_none(value: Any) -> Any:
@@ -83,7 +84,7 @@ class ImageChanges(BaseModel):
 def check_storable(fields: BaseModel) -> None:
     """PostgreSQL stores no NUL and no lone surrogate; an attribute set has a size limit."""
     for name, value in fields.model_dump().items():
-        text = json.dumps(value, ensure_ascii=False) if name == "attributes" else value
+        text = _attributes_text(value) if name == "attributes" else value
         if not isinstance(text, str):
             continue
         if "\x00" in text or "\\u0000" in text:
@@ -94,6 +95,23 @@ def check_storable(fields: BaseModel) -> None:
             raise ValueError(f"{name} is not valid Unicode text (a lone surrogate); remove it") from None
         if name == "attributes" and size > MAX_ATTRIBUTES_BYTES:
             raise ValueError(f"attributes take {size} bytes as JSON; the limit is {MAX_ATTRIBUTES_BYTES}")
+
+
+def _attributes_text(value: dict[str, Any]) -> str:
+    if _is_deeper(value, MAX_ATTRIBUTES_DEPTH):
+        raise ValueError(f"attributes are nested deeper than {MAX_ATTRIBUTES_DEPTH} levels; flatten them")
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise ValueError("attributes hold a number that is not finite (NaN or Infinity); remove it") from None
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """What is deeper than some 250 levels is stored but cannot be written out in an answer."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 class ImagePublic(BaseModel):
