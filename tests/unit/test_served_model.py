@@ -1,0 +1,70 @@
+"""Which checkpoint is served, and what stands in for it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from configs.serving import ModelArgs
+from models.errors import ConfigurationError
+from serve_app.served_model import PROJECT, choose_model, locate
+from tests.checkpoints import TINY, make_checkpoint
+
+NOWHERE = "nobody/no-such-model-here"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def test_a_directory_is_served_as_it_is(checkpoint: Path) -> None:
+    model = choose_model(ModelArgs(name=str(checkpoint)))
+    assert (model.name, model.source, model.fell_back) == ("tiny", str(checkpoint), False)
+    assert model.dimension == TINY.dimension
+    assert model.label == f"tiny@{model.revision[:12]}"
+    assert model.revision in model.key
+    assert pickle.loads(pickle.dumps(model)) == model
+    assert locate(model, hub_timeout_s=1).directory == checkpoint
+
+
+def test_a_directory_may_be_named_from_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = choose_model(ModelArgs(name="assets/demo-clip"))
+    assert model.source == str(PROJECT / "assets" / "demo-clip")
+
+
+def test_other_weights_are_another_model(checkpoint: Path, tmp_path: Path) -> None:
+    other = make_checkpoint(tmp_path / "tiny", seed=1)
+    one, two = (choose_model(ModelArgs(name=str(path))) for path in (checkpoint, other))
+    assert one.name == two.name
+    assert one.key != two.key
+    with pytest.raises(ConfigurationError, match="Give every machine the same files"):
+        locate(
+            type(one)(**{name: getattr(one, name) for name in one.__slots__} | {"source": str(other)}),
+            hub_timeout_s=1,
+        )
+
+
+def test_the_fallback_stands_in_loudly(checkpoint: Path) -> None:
+    model = choose_model(ModelArgs(name=NOWHERE, fallback=str(checkpoint), hub_timeout_s=1))
+    assert (model.name, model.fell_back) == ("tiny", True)
+
+
+def test_without_a_fallback_nothing_stands_in() -> None:
+    with pytest.raises(ConfigurationError, match=NOWHERE):
+        choose_model(ModelArgs(name=NOWHERE, hub_timeout_s=1))
+
+
+def test_a_broken_directory_is_an_error_even_with_a_fallback(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    with pytest.raises(ConfigurationError, match="broken"):
+        choose_model(ModelArgs(name=str(tmp_path / "broken"), fallback=str(checkpoint)))
