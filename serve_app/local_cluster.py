@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve._private.api import serve_start
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeDeploySchema
 
 from models.errors import ConfigurationError
@@ -31,28 +31,24 @@ FAILED_STATES = {"DEPLOY_FAILED", "UNHEALTHY"}
 
 
 class LocalCluster:
-    """A Ray cluster of this machine, or the one that RAY_ADDRESS names, with one Serve application."""
+    """A Ray of this launcher's own, with one Serve application."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
-        self._own = "RAY_ADDRESS" not in os.environ
 
     def start(self) -> str:
-        """Start or join Ray; returns its address."""
+        """Start Ray; returns its address."""
         _ensure_token()
         for name in ("ray", "ray.serve"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        options = {
-            "_temp_dir": str(self._scratch),
-            "include_dashboard": False,
-            "num_cpus": max(os.cpu_count() or 1, LEAST_CPUS),
-        }
         context = ray.init(
-            address="local" if self._own else None,
+            address="local",
             namespace="serve",
+            num_cpus=max(os.cpu_count() or 1, LEAST_CPUS),
+            include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **(options if self._own else {}),
+            _temp_dir=str(self._scratch),
         )
         return str(context.address_info["gcs_address"])
 
@@ -82,14 +78,11 @@ class LocalCluster:
         )
 
     def stop(self) -> None:
-        """Let running requests end, for a moment; then stop Ray where it is ours, and what it left behind."""
+        """Let running requests end, for a moment; then stop Ray, and what it left behind."""
         if ray.is_initialized():
-            draining = threading.Thread(target=_shut_serve_down, daemon=True, name="serve-shutdown")
-            draining.start()
-            draining.join(DRAIN_S)
+            _drain(time.monotonic() + DRAIN_S)
             ray.shutdown()
-        if self._own:
-            kill_leftovers(self._scratch)
+        kill_leftovers(self._scratch)
 
 
 def kill_leftovers(scratch: Path) -> None:
@@ -105,11 +98,22 @@ def kill_leftovers(scratch: Path) -> None:
             process.kill()
 
 
-def _shut_serve_down() -> None:
+def _drain(deadline: float) -> None:
+    """Wait for the replicas to finish their requests, but not, as Serve would, for its proxies as well."""
     try:
-        serve.shutdown()
-    except RayError as error:
-        logger.warning("Serve did not shut down cleanly: %s", type(error).__name__)
+        for name in serve.status().applications:
+            serve.delete(name, _blocking=False)
+        while time.monotonic() < deadline and _replicas_left():
+            time.sleep(READY_POLL_S)
+    except (RayError, RayServeException) as error:
+        logger.warning("the replicas did not stop cleanly: %s", type(error).__name__)
+
+
+def _replicas_left() -> bool:
+    applications = serve.status().applications.values()
+    return any(
+        part.replica_states for application in applications for part in application.deployments.values()
+    )
 
 
 def _raise_if_failed(app_name: str) -> None:
