@@ -32,11 +32,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 CATALOGUE = PROJECT / "assets" / "catalogue"
 PROMPTS = (
     "A red dress with floral patterns",
-    "a blue striped t-shirt",
-    "something green and checked to wear as a shirt",
-    "black trousers",
+    "a checked scarf for my grandfather",
+    "something with polka dots",
+    "striped t-shirts",
     "a yellow handbag",
-    "warm grey hoodie",
+    "boots",
 )
 STOP_TIMEOUT_S = 30
 TOP = 5
