@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ray import serve
 
 from configs.serving import EmbedderArgs, EmbedderUserConfig
 from models.search import TextEmbedding
-from serve_app.encoder import FashionClipEncoder, Tower
 from serve_app.ports import Pixels, Vector
 from serve_app.served_model import ServedModel, locate
+
+if TYPE_CHECKING:
+    from serve_app.encoder import Tower
 
 
 class Embedder:
@@ -22,6 +24,9 @@ class Embedder:
     """
 
     def __init__(self, tower: Tower, model: ServedModel, args: EmbedderArgs, hub_timeout_s: float) -> None:
+        # Here, so that building the application does not load torch: that takes some 3 s.
+        from serve_app.encoder import FashionClipEncoder
+
         checkpoint = locate(model, hub_timeout_s=hub_timeout_s)
         self._encoder = FashionClipEncoder.load(
             checkpoint.directory, towers=(tower,), device=args.device, dtype=args.dtype, threads=args.threads
