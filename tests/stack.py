@@ -186,6 +186,10 @@ class Stack:
         for process in left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        self.remove_scratch()
+
+    def remove_scratch(self) -> None:
+        """Remove its temporary files, where its data directory belongs to another."""
         shutil.rmtree(self.scratch_parent, ignore_errors=True)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from sqlalchemy import NullPool, create_engine, text
 
 from serve_app.local_services import NO_PROCESS, LocalPostgres
 from tests.drawings import garment
-from tests.shop_client import ShopClient
+from tests.shop_client import PHOTOS, ShopClient, assert_problem
 from tests.stack import STOP_LIMIT_S, Stack, nothing_left
 
 PROMPTS = ("a red dress", "a blue hat", "something floral")
@@ -35,10 +36,10 @@ def assert_same(now: list[list[tuple[int, float]]], before: list[list[tuple[int,
 
 
 @pytest.mark.timeout(600)
-def test_a_restart_changes_no_answer_and_embeds_nothing_again(tmp_path: Path) -> None:
+def test_a_stop_and_a_kill_change_no_answer_and_embed_nothing_again(stack: Stack, tmp_path: Path) -> None:
+    """Its first life is beside another service, its second ends by SIGKILL, its third by SIGTERM."""
     data_dir = tmp_path / "data"
-    first = Stack.start(data_dir)
-    stacks = [first]
+    lives = [first := Stack.start(data_dir)]
     try:
         shop = first.new_shop()
         for number, colour in enumerate(COLOURS * 2):
@@ -46,23 +47,40 @@ def test_a_restart_changes_no_answer_and_embeds_nothing_again(tmp_path: Path) ->
                 garment(("dress", "hat")[number % 2], colour, ("plain", "floral")[number // 4]), name=colour
             )
         before = Before(shop.wait_until_embedded(), answers(shop), first.embedded_when(shop.shop_id))
-        assert first.stop(signal.SIGINT) < STOP_LIMIT_S
+        assert_apart(first, shop, stack)
+        stop_as_a_terminal_does(first)
+        assert stack.new_shop().recommendations("a dress") == []
 
-        second = Stack.start(data_dir)
-        stacks.append(second)
+        lives.append(second := Stack.start(data_dir))
         before.assert_unchanged(second, shop.key)
-
         second.process.send_signal(signal.SIGKILL)
         second.process.wait()
-        time.sleep(1.0)
-        third = Stack.start(data_dir)
-        stacks.append(third)
+
+        lives.append(third := Stack.start(data_dir))
         before.assert_unchanged(third, shop.key)
         assert nothing_left(f"{second.scratch_parent}/", patience_s=10) == []
         assert third.stop(signal.SIGTERM) < STOP_LIMIT_S
     finally:
-        for stack in stacks:
-            stack.kill_everything()
+        for life in lives:
+            life.kill_everything()
+
+
+def assert_apart(one: Stack, shop: ShopClient, other: Stack) -> None:
+    """Two services on one machine share neither address nor shops nor photos."""
+    assert one.url != other.url
+    assert other.new_shop().recommendations("a red dress") == []
+    assert_problem(other.http.get(PHOTOS, headers=shop.headers), 401, "not_authenticated")
+    assert len(shop.recommendations("a red dress", 100)) == 2 * len(COLOURS)
+
+
+def stop_as_a_terminal_does(stack: Stack) -> None:
+    """Ctrl-C goes to the whole process group."""
+    stack.close()
+    started = time.monotonic()
+    os.killpg(stack.process.pid, signal.SIGINT)
+    assert stack.finish() == 0, stack.lines
+    assert time.monotonic() - started < STOP_LIMIT_S
+    stack.assert_nothing_left()
 
 
 class Before:
