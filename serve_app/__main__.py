@@ -189,12 +189,22 @@ class Launcher:
         )
         return args.model_copy(update={"model": chosen})
 
+    def _tidy_after_a_kill(self, scratch: Path) -> None:
+        """End and remove what a launcher that was killed on this directory left behind."""
+        from serve_app.local_cluster import kill_leftovers
+
+        former = self._directory.replace_scratch(scratch)
+        if former is not None and self._chroma is not None:  # Chroma's lock says that nobody else is here
+            kill_leftovers(former)
+            shutil.rmtree(former, ignore_errors=True)
+
     def _start_ray(
         self, stack: ExitStack, scratch: Path, url: str, app_name: str, schema: ServeDeploySchema
     ) -> None:
         from serve_app.local_cluster import LocalCluster
 
-        cluster = LocalCluster(scratch)
+        self._tidy_after_a_kill(scratch)
+        cluster = LocalCluster(scratch, self._directory.logs)
         stack.callback(cluster.stop)
         stack.callback(self._take_signals)
         address = cluster.start()

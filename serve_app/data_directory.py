@@ -11,6 +11,8 @@ from pathlib import Path
 from configs.settings import Settings
 from models.errors import ConfigurationError
 
+SCRATCH_PREFIX = "fr-"
+
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
@@ -36,7 +38,7 @@ class DataDirectory:
     def create(self) -> None:
         """Raises ConfigurationError when it cannot be written."""
         try:
-            for folder in (self.path, self.path / "media", self.path / "logs"):
+            for folder in (self.path, self.path / "media", self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self.path / f".writable-{os.getpid()}"
             probe.touch()
@@ -46,6 +48,18 @@ class DataDirectory:
                 f"The data directory {self.path} cannot be written ({error.strerror}). "
                 "Give another: --data-dir DIR."
             ) from None
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def replace_scratch(self, scratch: Path) -> Path | None:
+        """Note this run's temporary folder; returns the one of a run that did not tidy up."""
+        note = self.path / "scratch"
+        former = Path(note.read_text("utf-8").strip()) if note.exists() else None
+        note.write_text(str(scratch), "utf-8")
+        left = former is not None and former.name.startswith(SCRATCH_PREFIX) and former.is_dir()
+        return former if left else None
 
     @property
     def ray_token(self) -> Path:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,33 +33,42 @@ FAILED_STATES = {"DEPLOY_FAILED", "UNHEALTHY"}
 
 
 class LocalCluster:
-    """A Ray of this launcher's own, with one Serve application."""
+    """A Ray of this launcher's own, with one Serve application. ``logs`` keeps what the replicas wrote."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, logs: Path) -> None:
         self._scratch = scratch
+        self._logs = logs
 
     def start(self) -> str:
-        """Start Ray; returns its address."""
+        """Start Ray; returns its address. Raises ConfigurationError."""
         _ensure_token()
         for name in ("ray", "ray.serve"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        context = ray.init(
-            address="local",
-            namespace="serve",
-            num_cpus=max(os.cpu_count() or 1, LEAST_CPUS),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(self._scratch),
-        )
+        try:
+            context = ray.init(
+                address="local",
+                namespace="serve",
+                num_cpus=max(os.cpu_count() or 1, LEAST_CPUS),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(self._scratch),
+            )
+        except (RuntimeError, OSError, ValueError, RayError) as error:
+            raise ConfigurationError(f"Ray did not start: {_first_line(error)} See {self._logs}.") from error
         return str(context.address_info["gcs_address"])
 
     def deploy(self, schema: ServeDeploySchema) -> None:
-        """Hand the application to Serve, which starts it in the background."""
-        client = serve_start(
-            http_options=schema.http_options.model_dump(), proxy_location=schema.proxy_location
-        )
-        client.deploy_apps(schema, _blocking=False)
+        """Hand the application to Serve, which starts it in the background. Raises ConfigurationError."""
+        try:
+            client = serve_start(
+                http_options=schema.http_options.model_dump(), proxy_location=schema.proxy_location
+            )
+            client.deploy_apps(schema, _blocking=False)
+        except (RuntimeError, OSError, ValueError, RayError, RayServeException) as error:
+            raise ConfigurationError(
+                f"Serve did not start: {_first_line(error)} See {self._logs}."
+            ) from error
 
     def wait_until_ready(self, app_name: str, url: str, timeout_s: float) -> None:
         """Return once ``/readyz`` is 200 through the front door. Raises ConfigurationError."""
@@ -71,10 +82,10 @@ class LocalCluster:
                 last = f"/readyz answered {answer.status_code}"
             except httpx.HTTPError as error:
                 last = f"/readyz: {type(error).__name__}"
-            _raise_if_failed(app_name)
+            self._raise_if_failed(app_name)
             time.sleep(READY_POLL_S)
         raise ConfigurationError(
-            f"The service was not ready after {timeout_s:g} s ({last}). Look into its logs."
+            f"The service was not ready after {timeout_s:g} s ({last}). See {self._logs}."
         )
 
     def stop(self) -> None:
@@ -83,6 +94,22 @@ class LocalCluster:
             _drain(time.monotonic() + DRAIN_S)
             ray.shutdown()
         kill_leftovers(self._scratch)
+        self._keep_logs()
+
+    def _keep_logs(self) -> None:
+        """Ray's folder goes at the end; what the last run's replicas wrote stays."""
+        kept = self._logs / "serve"
+        shutil.rmtree(kept, ignore_errors=True)
+        with suppress(OSError, shutil.Error):
+            shutil.copytree(self._scratch / "session_latest" / "logs" / "serve", kept)
+
+    def _raise_if_failed(self, app_name: str) -> None:
+        application = serve.status().applications.get(app_name)
+        if application is None or application.status.value not in FAILED_STATES:
+            return
+        parts = [part.message for part in application.deployments.values() if part.message]
+        reason = failure_reason([application.message, *parts])
+        raise ConfigurationError(f"The service did not start: {reason} See {self._logs}.")
 
 
 def kill_leftovers(scratch: Path) -> None:
@@ -116,22 +143,16 @@ def _replicas_left() -> bool:
     )
 
 
-def _raise_if_failed(app_name: str) -> None:
-    application = serve.status().applications.get(app_name)
-    if application is None or application.status.value not in FAILED_STATES:
-        return
-    messages = [
-        application.message,
-        *(one.message for one in application.deployments.values() if one.message),
-    ]
+def failure_reason(messages: Iterable[str]) -> str:
+    """The one line of Serve's messages, which hold remote tracebacks, that says what is wrong."""
     lines = [line.strip() for text in messages for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "ConfigurationError: " in line]
-    reason = (
-        errors[-1].split("ConfigurationError: ", 1)[1]
-        if errors
-        else (lines[-1] if lines else "no reason given")
-    )
-    raise ConfigurationError(f"The service did not start: {reason}")
+    ours = [line.split("ConfigurationError: ", 1)[1] for line in lines if "ConfigurationError: " in line]
+    others = [line for line in lines if not line.startswith("For further information")]
+    return next(reversed(ours or others), "it gave no reason.")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _ensure_token() -> None:

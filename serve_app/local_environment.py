@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from models.errors import ConfigurationError
+from serve_app.data_directory import SCRATCH_PREFIX
 
 REPLICA_PORTS = range(20_000, 30_000)
 PORTS_PER_LAUNCHER = 100
@@ -34,7 +35,7 @@ def scratch_directory() -> Path:
     root = tempfile.gettempdir()
     if len(root) > LONGEST_SCRATCH_ROOT and os.access("/tmp", os.W_OK):
         root = "/tmp"
-    return Path(tempfile.mkdtemp(prefix="fr-", dir=root))
+    return Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=root))
 
 
 def set_ray_variables(scratch: Path, data_dir: Path) -> None:

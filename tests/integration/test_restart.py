@@ -13,6 +13,7 @@ import psutil
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
+from serve_app.data_directory import SCRATCH_PREFIX
 from serve_app.local_services import NO_PROCESS, LocalPostgres
 from tests.drawings import garment
 from tests.shop_client import PHOTOS, ShopClient, assert_problem
@@ -59,6 +60,8 @@ def test_a_stop_and_a_kill_change_no_answer_and_embed_nothing_again(stack: Stack
         lives.append(third := Stack.start(data_dir))
         before.assert_unchanged(third, shop.key)
         assert nothing_left(f"{second.scratch_parent}/", patience_s=10) == []
+        assert list(second.scratch_parent.glob(f"{SCRATCH_PREFIX}*")) == [], "the next start tidies up"
+        assert list((data_dir / "logs" / "serve").glob("replica_*Ingress*")), "logs outlive the run"
         assert third.stop(signal.SIGTERM) < STOP_LIMIT_S
     finally:
         for life in lives:
