@@ -39,46 +39,37 @@ ProductUrl = Annotated[
 ]
 
 
-class ImageFields(BaseModel):
-    """The metadata of an upload. Categories, styles and age groups are ids of their lists."""
+class ImageMetadata(BaseModel):
+    """What an upload and a PATCH have in common. Categories, styles and age groups are ids of their lists."""
 
     model_config = ConfigDict(extra="forbid")
+
+    description: Description = ""
+    Category: Reference = None
+    Styles: Reference = None
+    AgeGroup: Reference = None
+    product_id: OptionalText250 = None
+    attributes: Attributes = Field(default_factory=dict)
+    product_url: ProductUrl = None
+
+    @model_validator(mode="after")
+    def _storable(self) -> Self:
+        check_storable(self)
+        return self
+
+
+class ImageFields(ImageMetadata):
+    """The metadata of an upload."""
 
     name: Text250
-    description: Description = ""
-    Category: Reference = None
-    Styles: Reference = None
-    AgeGroup: Reference = None
     sku: OptionalText250 = None
-    product_id: OptionalText250 = None
-    attributes: Attributes = Field(default_factory=dict)
-    product_url: ProductUrl = None
-
-    @model_validator(mode="after")
-    def _storable(self) -> Self:
-        check_storable(self)
-        return self
 
 
-class ImageChanges(BaseModel):
-    """A PATCH: what is absent stays as it is; null clears."""
-
-    model_config = ConfigDict(extra="forbid")
+class ImageChanges(ImageMetadata):
+    """A PATCH: what is absent stays as it is; null clears, where a photo can be without it."""
 
     name: Text250 = ""
-    description: Description = ""
-    Category: Reference = None
-    Styles: Reference = None
-    AgeGroup: Reference = None
     sku: Text250 = ""
-    product_id: OptionalText250 = None
-    attributes: Attributes = Field(default_factory=dict)
-    product_url: ProductUrl = None
-
-    @model_validator(mode="after")
-    def _storable(self) -> Self:
-        check_storable(self)
-        return self
 
 
 def check_storable(fields: BaseModel) -> None:
