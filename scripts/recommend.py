@@ -103,8 +103,9 @@ def _join(data_dir: Path | None) -> None:
     if address is None:
         raise ConfigurationError("No service is named. Give --data-dir DIR, or set RAY_ADDRESS.")
     import ray
+    from ray import serve
 
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    logging.getLogger(serve.__name__).setLevel(logging.ERROR)
     ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
 
 

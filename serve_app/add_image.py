@@ -51,7 +51,7 @@ async def change_image(
 
 async def get_image(services: Services, shop_id: int, image_id: int) -> ImageRow:
     """Raises NotFound, for another shop's photo too."""
-    row = await services.database.run(lambda session: images.get(session, shop_id, image_id))
+    row = await services.database.read(lambda session: images.get(session, shop_id, image_id))
     if row is None:
         raise no_such_image(image_id)
     return row

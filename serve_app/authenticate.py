@@ -28,7 +28,7 @@ async def authenticate(services: Services, key: str | None) -> Caller:
         raise NotAuthenticated(
             "This request needs an API key. Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
         )
-    return await services.database.run(lambda session: verified(session, services.keys, key))
+    return await services.database.read(lambda session: verified(session, services.keys, key))
 
 
 def verified(session: Session, mint: KeyMint, key: str) -> Caller:

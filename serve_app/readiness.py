@@ -17,7 +17,7 @@ PATIENCE_S = 5.0
 async def check_readiness(services: Services) -> dict[str, str]:
     """``ok`` or the reason, per part."""
     checks: dict[str, Awaitable[object]] = {
-        "database": services.database.run(lambda session: session.execute(text("SELECT 1")).all()),
+        "database": services.database.read(lambda session: session.execute(text("SELECT 1")).all()),
         "index": services.index.ping(),
         "text_embedder": services.text_embedder.embed("ready"),
         "image_embedder": services.image_embedder.embed(np.empty((0, 1, 1, 3), np.uint8)),

@@ -50,8 +50,8 @@ async def nearest(
     wanted = count + SPARE
     while True:
         hits = await services.index.query(shop_id, vector, wanted)
-        read = partial(images.embedded_rows, shop_id=shop_id, ids=[hit.image_id for hit in hits])
-        found = await services.database.run(read)
+        query = partial(images.embedded_rows, shop_id=shop_id, ids=[hit.image_id for hit in hits])
+        found = await services.database.read(query)
         kept = [(found[hit.image_id], hit.score) for hit in hits if hit.image_id in found]
         if len(kept) >= count or len(hits) < wanted or wanted >= MAX_CANDIDATES:
             return kept[:count]

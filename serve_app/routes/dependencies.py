@@ -1,4 +1,7 @@
-"""What routes ask FastAPI for: the services, the caller, the presenter."""
+"""What routes ask FastAPI for: the services, the caller, the presenter.
+
+All are coroutines: FastAPI sends plain functions through a thread pool, even those that only look something up.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _bearer = HTTPBearer(auto_error=False, description="A key of the shop, sk_…")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="A key of the shop, sk_…")
 
 
-def get_services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
@@ -47,7 +50,7 @@ def _key_in(fields: dict[str, Any]) -> str | None:
     return None
 
 
-def get_presenter(request: Request, services: ServicesDep) -> Presenter:
+async def get_presenter(request: Request, services: ServicesDep) -> Presenter:
     return Presenter(services.signer, services.public_url or str(request.base_url))
 
 

@@ -12,12 +12,14 @@ from serve_app.routes.dependencies import ServicesDep
 router = APIRouter(tags=["health"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """200 while the process runs."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(response: Response, services: ServicesDep) -> dict[str, Any]:
     """200 only while embedders, index and database answer; 503 names those that do not."""

@@ -68,7 +68,7 @@ async def list_images(
 ) -> ImagePage:
     """The shop's photos, newest first. Follow `next` until it is null."""
     after = decode_cursor(cursor)
-    rows = await services.database.run(lambda s: images.list_page(s, caller.shop_id, after, limit + 1))
+    rows = await services.database.read(lambda s: images.list_page(s, caller.shop_id, after, limit + 1))
     following = None
     if len(rows) > limit:
         following = presenter.absolute(

@@ -25,7 +25,7 @@ async def photo(
     """The photo's bytes. Addresses come from the API and expire."""
     if not services.signer.valid(image_id, version, expires, signature):
         raise NotFound("This photo address is not valid or has expired. Ask the API for a new one.")
-    image = await services.database.run(lambda session: images.photo_of(session, image_id))
+    image = await services.database.read(lambda session: images.photo_of(session, image_id))
     if image is None or not image.photo_sha256.startswith(version):
         raise NotFound("This photo does not exist any more.")
     data = await asyncio.to_thread(services.media.load, image.photo_key)

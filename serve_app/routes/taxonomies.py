@@ -14,7 +14,7 @@ router = APIRouter(prefix="/api", tags=["vocabularies"])
 
 
 async def _terms(services: ServicesDep, table: type[Term]) -> list[TaxonomyPublic]:
-    rows = await services.database.run(partial(list_terms, table=table))
+    rows = await services.database.read(partial(list_terms, table=table))
     return [TaxonomyPublic.model_validate(row, from_attributes=True) for row in rows]
 
 
