@@ -1,6 +1,6 @@
 """What routes ask FastAPI for: the services, the caller, the presenter.
 
-All are coroutines: FastAPI sends plain functions through a thread pool, even those that only look something up.
+All are coroutines: FastAPI sends plain functions through a thread pool, even mere look-ups.
 """
 
 from __future__ import annotations
