@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import psycopg2
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
@@ -24,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from configs.settings import Settings
 from models.errors import ConfigurationError, DependencyTimeout, DependencyUnavailable
 
 T = TypeVar("T")
@@ -44,6 +45,16 @@ class Database:
         self._engine = connect(url, connections=connections)
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="database")
+
+    @classmethod
+    def configured(cls, *, connections: int = 8) -> Self:
+        """The one that the environment names. Raises ConfigurationError."""
+        url = Settings().sqlalchemy_url()
+        if url is None:
+            raise ConfigurationError(
+                "No database is configured. Set DATABASE_URL, or DB_NAME, DB_USER and DB_PASSWORD."
+            )
+        return cls(url, connections=connections)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

@@ -44,6 +44,8 @@ TOP = 5
 
 def main() -> int:
     arguments = _parser().parse_args()
+    # The service is in a session of its own: if this process just ended, it would go on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     temporary = None if arguments.data_dir else Path(tempfile.mkdtemp(prefix="fashion-demo-"))
     service: subprocess.Popen[bytes] | None = None
     try:
@@ -129,7 +131,6 @@ def _explain(directory: DataDirectory, url: str) -> None:
 
 
 def _keep_serving(service: subprocess.Popen[bytes]) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: service.terminate())
     try:
         return service.wait()
     except KeyboardInterrupt:

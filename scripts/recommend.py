@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from dotenv import load_dotenv
 from rich.progress import track
 
-from configs.settings import Settings
 from db import keys
 from db.session import Database
 from models.errors import AppError, ConfigurationError, InvalidInput, NotFound
@@ -110,10 +109,7 @@ def _join(data_dir: Path | None) -> None:
 
 
 def _shop_id(email: str) -> int:
-    url = Settings().sqlalchemy_url()
-    if url is None:
-        raise ConfigurationError("No database is named. Give --data-dir DIR, or set DATABASE_URL.")
-    database = Database(url, connections=1)
+    database = Database.configured(connections=1)
     try:
         with database.transaction() as session:
             shop = keys.find_shop(session, email.strip().lower())

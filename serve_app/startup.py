@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from configs.serving import AppArgs
-from configs.settings import Settings
 from db import index_versions
 from db.session import Database
-from models.errors import ConfigurationError
 from serve_app.context import ServingContext
 from serve_app.served_model import choose_model
 
 
 def serving_context(args: AppArgs) -> ServingContext:
     """Choose the model and the index version that goes with it. Raises ConfigurationError."""
-    url = Settings().sqlalchemy_url()
-    if url is None:
-        raise ConfigurationError(
-            "No database is configured. Set DATABASE_URL or DB_NAME, DB_USER, DB_PASSWORD."
-        )
-    database = Database(url, connections=1)
+    database = Database.configured(connections=1)
     try:
         with database.transaction() as session:
             former = index_versions.indexed_with(session)

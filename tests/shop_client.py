@@ -106,6 +106,19 @@ class ShopClient:
             time.sleep(0.3)
 
 
+def assert_hidden_from(stranger: ShopClient, image_id: int) -> None:
+    """Another shop's photo: every route answers as if there were none."""
+    attempts = (
+        stranger.get(image_id),
+        stranger.patch(image_id, name="Mine"),
+        stranger.delete(image_id),
+        stranger.retry(image_id),
+    )
+    for answer in attempts:
+        assert_problem(answer, 404, "not_found")
+    assert stranger.all_photos() == []
+
+
 def assert_problem(answer: Any, status: int, code: str, pointer: str | None = None) -> dict[str, Any]:
     """The answer is RFC 9457 with this service's extensions, and leaks nothing; returns the document."""
     assert answer.status_code == status, answer.text

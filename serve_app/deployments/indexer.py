@@ -14,11 +14,10 @@ from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 from sqlalchemy.orm import Session
 
-from configs.settings import Settings
 from db import work
 from db.session import Database
 from db.work import Claim
-from models.errors import AppError, ConfigurationError
+from models.errors import AppError
 from serve_app.context import ServingContext
 from serve_app.tasks.create_embeddings import create_embeddings
 from serve_app.tasks.delete_embeddings import delete_embeddings
@@ -35,15 +34,10 @@ class Indexer:
     """
 
     def __init__(self, context: ServingContext, image_embedder: DeploymentHandle) -> None:
-        url = Settings().sqlalchemy_url()
-        if url is None:
-            raise ConfigurationError(
-                "No database is configured. Set DATABASE_URL or DB_NAME, DB_USER, DB_PASSWORD."
-            )
         self._context = context
         self._args = context.args.indexer
         self._image_embedder = image_embedder
-        self._database = Database(url, connections=2)
+        self._database = Database.configured(connections=2)
         args = self._args
         embedding = partial(
             work.claim_embedding, limit=args.claim_size, lease_s=args.lease_s, max_attempts=args.max_attempts

@@ -32,13 +32,12 @@ class Ingress:
         indexer: DeploymentHandle,
     ) -> None:
         settings, args = Settings(), context.args
-        url = settings.sqlalchemy_url()
-        if url is None or settings.media_url is None or settings.secret_key is None:
-            raise ConfigurationError("DATABASE_URL (or DB_*), MEDIA_URL and SECRET_KEY must be set.")
+        if settings.media_url is None or settings.secret_key is None:
+            raise ConfigurationError("MEDIA_URL and SECRET_KEY must be set.")
         secret = settings.secret_key.get_secret_value()
         self._indexer = indexer
         self._services = Services(
-            database=Database(url, connections=args.database_connections),
+            database=Database.configured(connections=args.database_connections),
             media=MediaStore(settings.media_url),
             text_embedder=TextEmbedderHandle(text_embedder, args.timeouts.embed_s),
             image_embedder=ImageEmbedderHandle(image_embedder, args.timeouts.embed_s),

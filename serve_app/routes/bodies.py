@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -91,6 +92,10 @@ async def photo_bytes(fields: dict[str, Any]) -> bytes | None:
         return photo.content
     if not isinstance(photo, str):
         raise PhotoMissing("Photo must be a file of the form, or base64 text in JSON.").at("/Photo")
+    return await asyncio.to_thread(_decoded, photo)
+
+
+def _decoded(photo: str) -> bytes:
     encoded = photo.partition(",")[2] if photo.startswith("data:") else photo
     try:
         return base64.b64decode("".join(encoded.split()), validate=True)

@@ -19,16 +19,13 @@ from serve_app.served_model import locate
 def indexing_parts(context: ServingContext) -> IndexingParts:
     """Connections and preprocessing, made at the first task of a process."""
     args, settings = context.args, Settings()
-    database_url, chroma_url = settings.sqlalchemy_url(), settings.chroma_url
-    if database_url is None or chroma_url is None or settings.media_url is None:
-        raise ConfigurationError(
-            "DATABASE_URL (or DB_*), CHROMA_URL and MEDIA_URL must be set on every machine."
-        )
+    if settings.chroma_url is None or settings.media_url is None:
+        raise ConfigurationError("CHROMA_URL and MEDIA_URL must be set on every machine.")
     checkpoint = locate(context.model, hub_timeout_s=args.model.hub_timeout_s)
     return IndexingParts(
-        database=Database(database_url, connections=2),
+        database=Database.configured(connections=2),
         media=MediaStore(settings.media_url),
-        vectors=VectorStore(chroma_url, args.collection),
+        vectors=VectorStore(settings.chroma_url, args.collection),
         version_id=context.version_id,
         model_key=context.model.key,
         geometry=ImageGeometry.of(checkpoint.directory),

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.drawings import garment
-from tests.shop_client import PHOTOS, RECOMMENDATIONS, ShopClient, assert_problem
+from tests.shop_client import PHOTOS, RECOMMENDATIONS, ShopClient, assert_hidden_from, assert_problem
 from tests.stack import PROJECT, Stack, environment
 
 
@@ -39,15 +39,7 @@ def test_another_shops_photo_is_not_found(new_shop: Callable[[], ShopClient]) ->
     owner, stranger = new_shop(), new_shop()
     photo = owner.add(garment(), wait_s=60)
     image_id = photo["ImageID"]
-    attempts = (
-        stranger.get(image_id),
-        stranger.patch(image_id, name="Mine"),
-        stranger.delete(image_id),
-        stranger.retry(image_id),
-    )
-    for answer in attempts:
-        assert_problem(answer, 404, "not_found")
-    assert stranger.all_photos() == []
+    assert_hidden_from(stranger, image_id)
     assert stranger.recommendations("a red dress") == []
     assert owner.read(image_id) | {"Photo": ""} == photo | {"Photo": ""}
 
