@@ -120,6 +120,40 @@ class PhotoArgs(ClosedModel):
     url_lifetime_s: PositiveInt = 3600
 
 
+class LimitArgs(ClosedModel):
+    """What a shop may use unless its row says otherwise; None is no limit."""
+
+    key_requests_per_minute: PositiveInt | None = 12_000
+    shop_requests_per_minute: PositiveInt | None = 24_000
+    prompts_per_day: PositiveInt | None = 2_000_000
+    photos: PositiveInt | None = 1_000_000
+    signups_per_hour: PositiveInt | None = Field(default=60, description="From one client address.")
+    logins_per_minute: PositiveInt | None = Field(
+        default=10, description="Failed staff logins, per e-mail address and per client address."
+    )
+
+
+class AccountArgs(ClosedModel):
+    """Sign-up, keys, mail, staff."""
+
+    link_lifetime_h: PositiveFloat = Field(default=24.0, description="Of a sign-up link, from its mail on.")
+    mails_per_day: PositiveInt = Field(default=5, description="Sign-up mails to one address.")
+    mail_retry_s: PositiveFloat = Field(
+        default=5.0, description="Pause before a mail is tried again; doubles each time, up to 15 min."
+    )
+    mail_lease_s: PositiveFloat = Field(
+        default=60.0, description="A crashed worker's mail is sent after this."
+    )
+    key_overlap_h: PositiveFloat = Field(default=24.0, description="How long a rotated key still works.")
+    publishable_max_images: PositiveInt = Field(
+        default=20, description="Largest number_of_images for publishable keys that name none."
+    )
+    key_check_s: PositiveFloat = Field(
+        default=1.5, description="How often cached keys are compared with the database."
+    )
+    session_h: PositiveFloat = Field(default=12.0, description="How long a staff login lasts.")
+
+
 class TimeoutArgs(ClosedModel):
     """Upper limits of one request's steps, in seconds."""
 
@@ -137,6 +171,8 @@ class AppArgs(ClosedModel):
     indexer: IndexerArgs = IndexerArgs()
     photos: PhotoArgs = PhotoArgs()
     timeouts: TimeoutArgs = TimeoutArgs()
+    limits: LimitArgs = LimitArgs()
+    accounts: AccountArgs = AccountArgs()
     database_connections: PositiveInt = Field(
         default=8, description="Pool size of each process that reads rows."
     )

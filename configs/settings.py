@@ -30,6 +30,19 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(default=None, description="Root of every derived secret.")
     public_url: str | None = Field(default=None, description="How clients reach the service, for photo URLs.")
+    local_url: str | None = Field(
+        default=None, description="Set by the launcher: where this machine reaches it, for links in mails."
+    )
+    trusted_proxies: int = Field(
+        default=0, ge=0, description="Proxies in front that append the client's address to X-Forwarded-For."
+    )
+    redis_url: SecretStr | None = Field(default=None, description="redis://…; rate limits for all replicas.")
+    smtp_host: str | None = Field(default=None, description="Without it, links are logged, not mailed.")
+    smtp_port: int = Field(default=587, ge=1, le=65_535)
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_starttls: bool = True
+    smtp_from: str | None = Field(default=None, description="Sender's address; None: made from the others.")
 
     def sqlalchemy_url(self) -> URL | str | None:
         """The database's address, or None where nothing names one."""

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from models.errors import Conflict
-from models.shop import ApiKey, Shop
+from models.shop import ApiKey, KeyScope, Shop
 
 
 def create_shop(session: Session, name: str, email: str) -> Shop:
@@ -22,7 +22,7 @@ def create_shop(session: Session, name: str, email: str) -> Shop:
     return shop
 
 
-def add_key(session: Session, shop_id: int, public_id: str, secret_hmac: bytes, scope: str) -> ApiKey:
+def add_key(session: Session, shop_id: int, public_id: str, secret_hmac: bytes, scope: KeyScope) -> ApiKey:
     """A new key of the shop; ``secret_hmac`` is all that is kept of its secret."""
     key = ApiKey(shop_id=shop_id, public_id=public_id, secret_hmac=secret_hmac, scope=scope)
     session.add(key)

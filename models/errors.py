@@ -9,8 +9,13 @@ AppError
 ├── PhotoTypeUnsupported         415  the bytes are not JPEG, PNG, WebP, …
 ├── PhotoTooLarge                413  too many bytes or too many pixels
 ├── NotAuthenticated             401  no key, unknown key, revoked key
+├── Forbidden                    403  a valid key or session that may not do this
+│   └── OriginNotAllowed         403  a publishable key on a web page of another site
 ├── NotFound                     404  no such thing for this shop
+├── Gone                         410  a one-time link that was used or has expired
 ├── Conflict                     409  e.g. a sku that the shop already uses
+├── TooManyRequests              429  a rate limit
+│   └── QuotaExceeded            429  a quota of the shop: photos, prompts a day
 ├── TooBusy                      503  a queue is full; try again
 ├── DependencyUnavailable        503  PostgreSQL, Chroma, the media store or an embedder does not answer
 ├── DependencyTimeout            504  it answered too late
@@ -88,16 +93,44 @@ class NotAuthenticated(AppError):
     title = "Not authenticated"
 
 
+class Forbidden(AppError):
+    status_code = 403
+    code = "forbidden"
+    title = "Forbidden"
+
+
+class OriginNotAllowed(Forbidden):
+    code = "origin_not_allowed"
+    title = "Origin not allowed"
+
+
 class NotFound(AppError):
     status_code = 404
     code = "not_found"
     title = "Not found"
 
 
+class Gone(AppError):
+    status_code = 410
+    code = "gone"
+    title = "Gone"
+
+
 class Conflict(AppError):
     status_code = 409
     code = "conflict"
     title = "Conflict"
+
+
+class TooManyRequests(AppError):
+    status_code = 429
+    code = "too_many_requests"
+    title = "Too many requests"
+
+
+class QuotaExceeded(TooManyRequests):
+    code = "quota_exceeded"
+    title = "Quota exceeded"
 
 
 class TooBusy(AppError):

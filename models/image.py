@@ -27,7 +27,8 @@ class Image(SQLModel, table=True):
     """One photo (the seed's ImageCollection).
 
     The lease (``lease_token``, ``lease_until``) is held by at most one Ray task at a time; whoever finds
-    its token gone discards its result.
+    its token gone discards its result. ``metadata_revision`` counts changes of what the search index keeps
+    beside the vector; while ``indexed_revision`` differs, the index is behind.
     """
 
     __table_args__ = (
@@ -50,6 +51,15 @@ class Image(SQLModel, table=True):
             "status",
             "id",
             postgresql_where=text("status IN ('deleting', 'failed')"),
+        ),
+        Index(
+            "ix_image_metadata_work",
+            "id",
+            postgresql_where=text("status = 'embedded' AND metadata_revision <> indexed_revision"),
+        ),
+        *(
+            Index(f"ix_image_{column}", column, postgresql_where=text(f"{column} IS NOT NULL"))
+            for column in ("category_id", "style_id", "age_group_id")
         ),
     )
 
@@ -76,6 +86,8 @@ class Image(SQLModel, table=True):
 
     status: ImageStatus = Field(default=ImageStatus.PENDING, sa_column=text_enum(ImageStatus))
     attempts: int = Field(default=0)
+    metadata_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    indexed_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     lease_token: str | None = Field(default=None, max_length=32)
     lease_until: datetime | None = Field(default=None, sa_column=timestamp())
     error: str | None = Field(default=None, max_length=1000)

@@ -21,6 +21,7 @@ from db import keys
 from db.migrate import upgrade
 from db.session import Database
 from models.errors import AppError, ConfigurationError, InvalidInput
+from models.shop import KeyScope
 from serve_app.data_directory import DataDirectory
 from serve_app.local_services import LocalPostgres
 from serve_app.secrets import KeyMint
@@ -43,7 +44,7 @@ def create_shop(url: str | URL, secret_key: str, name: str, email: str) -> str:
             shop = keys.create_shop(session, name, email)
             if shop.id is None:
                 raise AssertionError("a stored row has an id")
-            keys.add_key(session, shop.id, key.public_id, key.secret_hmac, "secret")
+            keys.add_key(session, shop.id, key.public_id, key.secret_hmac, KeyScope.SECRET)
     finally:
         database.close()
     return key.text

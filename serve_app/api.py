@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from models.errors import AppError
-from serve_app.middleware import BodyLimit, RequestContext, TrailingSlash
+from serve_app.middleware import BodyLimit, RequestContext, ResponseHeaders, TrailingSlash
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
 from serve_app.routes import health, image_collection, media, recommendations, taxonomies
 from serve_app.services import Services
@@ -40,5 +40,6 @@ def create_api(services: Services) -> FastAPI:
     # base64 in JSON is a third longer than the photo; the exact limit is checked on the photo itself.
     api.add_middleware(BodyLimit, max_bytes=services.photos.max_bytes * 4 // 3 + 2**20)
     api.add_middleware(TrailingSlash)
+    api.add_middleware(ResponseHeaders)
     api.add_middleware(RequestContext)
     return api

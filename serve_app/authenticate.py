@@ -1,17 +1,22 @@
-"""From a presented API key to the shop that it belongs to."""
+"""From a presented credential to who asks: a shop's key, or a session of staff."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
 from db import keys
-from models.errors import NotAuthenticated
-from models.shop import ShopStatus
+from db.staff import of_session
+from models.errors import Forbidden, NotAuthenticated
+from models.shop import KeyScope, ShopStatus
+from models.staff import Staff
 from serve_app.secrets import KeyMint
 from serve_app.services import Services
+
+STAFF_TOKEN_PREFIX = "st_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,7 @@ class Caller:
 
     shop_id: int
     key_id: int
+    scope: KeyScope
 
 
 async def authenticate(services: Services, key: str | None) -> Caller:
@@ -29,6 +35,16 @@ async def authenticate(services: Services, key: str | None) -> Caller:
             "This request needs an API key. Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
         )
     return await services.database.read(lambda session: verified(session, services.keys, key))
+
+
+def require_secret(caller: Caller) -> Caller:
+    """Raises Forbidden for a publishable key."""
+    if caller.scope is not KeyScope.SECRET:
+        raise Forbidden(
+            "A publishable key (pk_…) may ask for recommendations only. Use a secret key (sk_…) from your "
+            "server, never in a browser."
+        )
+    return caller
 
 
 def verified(session: Session, mint: KeyMint, key: str) -> Caller:
@@ -47,4 +63,25 @@ def verified(session: Session, mint: KeyMint, key: str) -> Caller:
         raise NotAuthenticated("The shop of this API key is not active.")
     if shop.id is None or stored.id is None:
         raise AssertionError("a stored row has an id")
-    return Caller(shop.id, stored.id)
+    return Caller(shop.id, stored.id, stored.scope)
+
+
+async def authenticate_staff(services: Services, token: str | None) -> Staff:
+    """The person of a session's token. Raises NotAuthenticated; Forbidden for a shop's key."""
+    if token and services.keys.public_id(token) is not None:
+        raise Forbidden("Only staff may do this. A shop's key cannot.")
+    found = None
+    if token and token.startswith(STAFF_TOKEN_PREFIX):
+        token_hash = staff_token_hash(token)
+        found = await services.database.read(lambda session: of_session(session, token_hash))
+    if found is None:
+        raise NotAuthenticated(
+            "This request needs a staff session. Log in at /api/staff/login/ and send its token as "
+            "'Authorization: Bearer TOKEN'."
+        )
+    return found
+
+
+def staff_token_hash(token: str) -> bytes:
+    """What is stored of a session's token; it has 256 random bits, so a plain hash is enough."""
+    return hashlib.sha256(token.encode()).digest()

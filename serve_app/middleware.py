@@ -6,7 +6,7 @@ import json
 import re
 from uuid import uuid4
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import PhotoTooLarge
@@ -32,6 +32,27 @@ class RequestContext:
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         await self._app(scope, receive, send)
+
+
+class ResponseHeaders:
+    """Adds what a request's handlers noted in its state to its answer, an error's too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        noted: dict[str, str] = scope.setdefault("state", {}).setdefault("response_headers", {})
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start" and noted:
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                headers.update(noted)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
 
 
 class TrailingSlash:

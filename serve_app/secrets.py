@@ -11,10 +11,13 @@ import zlib
 from dataclasses import dataclass
 
 from configs.settings import derive_secret
+from models.shop import KeyScope
 
 _KEY = re.compile(
-    r"(?P<scope>sk)_(?P<public_id>[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})(?P<check>[0-9a-f]{8})"
+    r"(?P<prefix>sk|pk)_(?P<public_id>[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})(?P<check>[0-9a-f]{8})"
 )
+
+PREFIXES = {KeyScope.SECRET: "sk", KeyScope.PUBLISHABLE: "pk"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +30,17 @@ class NewKey:
 
 
 class KeyMint:
-    """Makes and checks keys: ``sk_<16 hex public id>_<256 random bits><CRC-32>``, stored as HMAC-SHA256."""
+    """Makes and checks keys: ``sk_<16 hex public id>_<256 random bits><CRC-32>``, stored as HMAC-SHA256.
+
+    Publishable keys begin with ``pk_``.
+    """
 
     def __init__(self, root_secret: str) -> None:
         self._pepper = derive_secret(root_secret, "api-key")
 
-    def new(self) -> NewKey:
+    def new(self, scope: KeyScope = KeyScope.SECRET) -> NewKey:
         public_id = secrets.token_hex(8)
-        body = f"sk_{public_id}_{secrets.token_urlsafe(32)}"
+        body = f"{PREFIXES[scope]}_{public_id}_{secrets.token_urlsafe(32)}"
         text = f"{body}{zlib.crc32(body.encode()):08x}"
         return NewKey(text, public_id, self.digest(text))
 

@@ -8,10 +8,10 @@ from sqlmodel import SQLModel
 
 from configs.settings import Settings
 from db.session import connect
-from models import image, prompt, shop, taxonomy
+from models import image, job, mail, prompt, shop, staff, taxonomy
 from models.errors import ConfigurationError
 
-TABLE_MODULES = (image, prompt, shop, taxonomy)
+TABLE_MODULES = (image, job, mail, prompt, shop, staff, taxonomy)
 
 
 def run(connection: Connection) -> None:

@@ -11,7 +11,8 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
-from serve_app.authenticate import Caller, authenticate
+from models.staff import Staff
+from serve_app.authenticate import Caller, authenticate, authenticate_staff, require_secret
 from serve_app.presentation import Presenter
 from serve_app.routes.bodies import body_fields
 from serve_app.services import Services
@@ -19,6 +20,7 @@ from serve_app.services import Services
 BODY_KEY_FIELDS = ("api_key", "APIKey")
 
 _bearer = HTTPBearer(auto_error=False, description="A key of the shop, sk_…")
+_staff = HTTPBearer(auto_error=False, scheme_name="StaffSession", description="A session of staff, st_…")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="A key of the shop, sk_…")
 
 
@@ -29,17 +31,29 @@ async def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-async def get_caller(
+async def get_shopper(
     request: Request,
     services: ServicesDep,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     header: Annotated[str | None, Security(_header)],
 ) -> Caller:
-    """The key comes from a header or, as the seed's clients send it, from the body."""
+    """A secret or a publishable key, from a header or, as the seed's clients send it, from the body."""
     key = bearer.credentials if bearer is not None else header
     if key is None and request.method in {"POST", "PATCH"}:
         key = _key_in(await body_fields(request))
     return await authenticate(services, key)
+
+
+async def get_caller(caller: Annotated[Caller, Depends(get_shopper)]) -> Caller:
+    """A secret key."""
+    return require_secret(caller)
+
+
+async def get_staff(
+    services: ServicesDep, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_staff)]
+) -> Staff:
+    """A session of staff."""
+    return await authenticate_staff(services, bearer.credentials if bearer is not None else None)
 
 
 def _key_in(fields: dict[str, Any]) -> str | None:
@@ -55,4 +69,6 @@ async def get_presenter(request: Request, services: ServicesDep) -> Presenter:
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
+ShopperDep = Annotated[Caller, Depends(get_shopper)]
+StaffDep = Annotated[Staff, Depends(get_staff)]
 PresenterDep = Annotated[Presenter, Depends(get_presenter)]

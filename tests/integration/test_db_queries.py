@@ -19,7 +19,7 @@ from db.work import ClaimedPhoto
 from models.errors import ConfigurationError, Conflict, DependencyTimeout, DependencyUnavailable
 from models.image import Image, ImageStatus, IndexState, IndexVersion
 from models.prompt import Prompt
-from models.shop import ShopStatus
+from models.shop import KeyScope, ShopStatus
 from tests.services import Photos, create_shop, extra_database, photo_columns
 
 MODEL = "some/model@1"
@@ -34,7 +34,7 @@ def database(own_database: Database) -> Database:
 def test_a_key_leads_to_its_shop(database: Database, shop_id: int) -> None:
     public_id = uuid.uuid4().hex
     with database.transaction() as session:
-        keys.add_key(session, shop_id, public_id, b"\x01" * 32, "secret")
+        keys.add_key(session, shop_id, public_id, b"\x01" * 32, KeyScope.SECRET)
     with database.transaction() as session:
         found = keys.find_key(session, public_id)
         assert keys.find_key(session, "unknown") is None

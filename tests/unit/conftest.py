@@ -19,6 +19,7 @@ from db import keys
 from db.media import MediaStore
 from db.session import Database
 from models.image import Image, ImageStatus
+from models.shop import KeyScope
 from serve_app.api import create_api
 from serve_app.ports import Vector
 from serve_app.secrets import KeyMint, PhotoSigner
@@ -47,7 +48,7 @@ class FakeService:
         with self.database.transaction() as session:
             shop = keys.create_shop(session, "Test shop", f"{uuid.uuid4().hex}@example.com")
             assert shop.id is not None
-            keys.add_key(session, shop.id, key.public_id, key.secret_hmac, "secret")
+            keys.add_key(session, shop.id, key.public_id, key.secret_hmac, KeyScope.SECRET)
         return ShopClient(self.http, shop.id, key.text)
 
     def embed(self, shop_id: int, image_id: int, vector: Vector | None = None) -> None:

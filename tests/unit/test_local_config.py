@@ -62,7 +62,10 @@ def test_what_is_deployed_has_the_chosen_arguments_and_address() -> None:
         (lambda d: d.update(aplications=[]), "unknown key 'aplications': did you mean 'applications'?"),
         (lambda d: d["http_options"].update(prot=1), "http_options.unknown key 'prot': did you mean 'port'?"),
         (lambda d: application(d).update(arg={}), "applications.0.unknown key 'arg': did you mean 'args'?"),
-        (lambda d: application(d)["args"].update(qqqq=1), "unknown key 'qqqq': known keys: collection, "),
+        (
+            lambda d: application(d)["args"].update(qqqq=1),
+            "unknown key 'qqqq': known keys: accounts, collection, ",
+        ),
         (
             lambda d: application(d)["args"]["model"].update(nmae="x"),
             "unknown key 'nmae': did you mean 'name'?",
