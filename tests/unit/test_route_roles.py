@@ -1,0 +1,79 @@
+"""Who may call what: every route, every role. A route that is missing here fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+
+from tests.drawings import garment
+from tests.unit.conftest import FakeService
+from tests.unit.route_roles import ORDER, ROLES, all_routes, new_world
+
+PUBLIC = "200 200 200 200 200 200 200"
+SHOP_ONLY = "401 403 200 200 401 401 401"
+OWN_THING = "401 403 200 404 401 401 401"
+
+
+@dataclass(frozen=True)
+class Row:
+    """``answers``: a status for each of ROLES. ``target``: an address with the world's ids, if not the path."""
+
+    answers: str
+    target: str = ""
+    json: Any = None
+    photo: bool = False
+
+
+# Columns:  nobody publishable secret stranger revoked expired staff
+TABLE: dict[tuple[str, str], Row] = {
+    ("GET", "/healthz"): Row(PUBLIC),
+    ("GET", "/readyz"): Row(PUBLIC),
+    ("GET", "/docs"): Row(PUBLIC),
+    ("GET", "/docs/oauth2-redirect"): Row(PUBLIC),
+    ("GET", "/redoc"): Row(PUBLIC),
+    ("GET", "/openapi.json"): Row(PUBLIC),
+    # The signature in the address is the permission, whoever asks.
+    ("GET", "/media/{image_id}/{version}"): Row("404 404 404 404 404 404 404", "/media/{image_id}/0123"),
+    ("POST", "/api/image-collection/"): Row("401 403 201 201 401 401 401", photo=True),
+    ("GET", "/api/image-collection/"): Row(SHOP_ONLY),
+    ("GET", "/api/image-collection/{image_id}/"): Row(OWN_THING),
+    ("PATCH", "/api/image-collection/{image_id}/"): Row(OWN_THING, json={"description": "new"}),
+    ("DELETE", "/api/image-collection/{image_id}/"): Row("401 403 204 404 401 401 401"),
+    ("POST", "/api/image-collection/{image_id}/retry/"): Row("401 403 202 404 401 401 401"),
+    ("POST", "/api/recommendations/"): Row("401 200 200 200 401 401 401", json={"prompt": "a dress"}),
+    ("GET", "/api/categories/"): Row("401 403 200 200 401 401 401"),
+    ("GET", "/api/styles/"): Row("401 403 200 200 401 401 401"),
+    ("GET", "/api/age-groups/"): Row("401 403 200 200 401 401 401"),
+}
+
+
+def test_every_route_is_in_the_table(service: FakeService) -> None:
+    application = service.http.app
+    assert isinstance(application, Starlette)
+    found = set(all_routes(application.routes))
+    assert found - TABLE.keys() == set(), "new routes: say here who may call them"
+    assert TABLE.keys() - found == set(), "these routes are gone"
+
+
+@pytest.mark.parametrize("route", TABLE, ids=" ".join)
+def test_who_may_call(service: FakeService, route: tuple[str, str]) -> None:
+    method, path = route
+    row, world = TABLE[route], new_world(service)
+    assert len(row.answers.split()) == len(ROLES)
+    expected = dict(zip(ROLES, row.answers.split(), strict=True))
+    options: dict[str, Any] = {"json": row.json} if row.json is not None else {}
+    if row.photo:
+        options = {"files": {"Photo": garment()}, "data": {"name": "A photo"}}
+    target = (row.target or path).format(**world.ids)
+    answers = {
+        role: service.http.request(
+            method, target, headers=world.headers(role), follow_redirects=False, **options
+        )
+        for role in ORDER
+    }
+    assert {role: str(answer.status_code) for role, answer in answers.items()} == expected
+    for role in set(ROLES) - {"secret", "publishable"}:
+        assert world.canary not in answers[role].text, role
