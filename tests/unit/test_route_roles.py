@@ -19,7 +19,7 @@ OWN_THING = "401 403 200 404 401 401 401"
 
 @dataclass(frozen=True)
 class Row:
-    """``answers``: a status for each of ROLES. ``target``: an address with the world's ids, if not the path."""
+    """``answers``: a status for each of ROLES. ``target``: the address, where it is not the path."""
 
     answers: str
     target: str = ""
