@@ -28,6 +28,14 @@ class Caller:
     scope: KeyScope
 
 
+@dataclass(frozen=True, slots=True)
+class StaffCaller:
+    """A member of staff, and the session that says so."""
+
+    staff: Staff
+    session_id: int
+
+
 async def authenticate(services: Services, key: str | None) -> Caller:
     """Raises NotAuthenticated for a missing, malformed, unknown, revoked or expired key."""
     if not key:
@@ -66,8 +74,8 @@ def verified(session: Session, mint: KeyMint, key: str) -> Caller:
     return Caller(shop.id, stored.id, stored.scope)
 
 
-async def authenticate_staff(services: Services, token: str | None) -> Staff:
-    """The person of a session's token. Raises NotAuthenticated; Forbidden for a shop's key."""
+async def authenticate_staff(services: Services, token: str | None) -> StaffCaller:
+    """The person and session of a token. Raises NotAuthenticated; Forbidden for a shop's key."""
     if token and services.keys.public_id(token) is not None:
         raise Forbidden("Only staff may do this. A shop's key cannot.")
     found = None
@@ -79,7 +87,7 @@ async def authenticate_staff(services: Services, token: str | None) -> Staff:
             "This request needs a staff session. Log in at /api/staff/login/ and send its token as "
             "'Authorization: Bearer TOKEN'."
         )
-    return found
+    return StaffCaller(*found)
 
 
 def staff_token_hash(token: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from models.errors import AppError, InvalidInput, NotAuthenticated
 
 logger = logging.getLogger("serve_app")
 MEDIA_TYPE = "application/problem+json"
+_SECRET_FIELD = re.compile(r"key|password|token", re.IGNORECASE)
 _CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 415: "media_type_unsupported"}
 
 
@@ -101,6 +103,6 @@ def _sentence(error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     value = error.get("input")
     shown = isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= 60
-    if shown and "key" not in str(error["loc"]).lower():
+    if shown and not _SECRET_FIELD.search(str(error["loc"])):
         return f"{message} (got {value!r})"
     return message

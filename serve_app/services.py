@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from configs.serving import PhotoArgs
+from configs.serving import AccountArgs, PhotoArgs
 from db.media import MediaStore
 from db.session import Database
+from serve_app.passwords import Passwords
 from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
 from serve_app.secrets import KeyMint, PhotoSigner
 from serve_app.served_model import ServedModel
@@ -23,4 +24,6 @@ class Services:
     signer: PhotoSigner
     photos: PhotoArgs
     model: ServedModel
+    accounts: AccountArgs
+    passwords: Passwords
     public_url: str | None = None

@@ -13,6 +13,7 @@ from models.errors import ConfigurationError
 from serve_app.api import create_api
 from serve_app.context import ServingContext
 from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
+from serve_app.passwords import Passwords
 from serve_app.secrets import KeyMint, PhotoSigner
 from serve_app.services import Services
 
@@ -46,6 +47,8 @@ class Ingress:
             signer=PhotoSigner(secret, args.photos.url_lifetime_s),
             photos=args.photos,
             model=context.model,
+            accounts=args.accounts,
+            passwords=Passwords(),
             public_url=settings.public_url,
         )
 

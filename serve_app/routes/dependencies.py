@@ -12,7 +12,13 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from models.staff import Staff
-from serve_app.authenticate import Caller, authenticate, authenticate_staff, require_secret
+from serve_app.authenticate import (
+    Caller,
+    StaffCaller,
+    authenticate,
+    authenticate_staff,
+    require_secret,
+)
 from serve_app.presentation import Presenter
 from serve_app.routes.bodies import body_fields
 from serve_app.services import Services
@@ -49,11 +55,16 @@ async def get_caller(caller: Annotated[Caller, Depends(get_shopper)]) -> Caller:
     return require_secret(caller)
 
 
-async def get_staff(
+async def get_staff_caller(
     services: ServicesDep, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_staff)]
-) -> Staff:
+) -> StaffCaller:
     """A session of staff."""
     return await authenticate_staff(services, bearer.credentials if bearer is not None else None)
+
+
+async def get_staff(caller: Annotated[StaffCaller, Depends(get_staff_caller)]) -> Staff:
+    """The person of a session of staff."""
+    return caller.staff
 
 
 def _key_in(fields: dict[str, Any]) -> str | None:
@@ -70,5 +81,6 @@ async def get_presenter(request: Request, services: ServicesDep) -> Presenter:
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
 ShopperDep = Annotated[Caller, Depends(get_shopper)]
+StaffCallerDep = Annotated[StaffCaller, Depends(get_staff_caller)]
 StaffDep = Annotated[Staff, Depends(get_staff)]
 PresenterDep = Annotated[Presenter, Depends(get_presenter)]

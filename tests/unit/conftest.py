@@ -10,23 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import update
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from configs.serving import PhotoArgs
+from configs.serving import AccountArgs, PhotoArgs
 from db import keys
 from db.media import MediaStore
 from db.session import Database
 from models.image import Image, ImageStatus
 from models.shop import KeyScope
 from serve_app.api import create_api
+from serve_app.passwords import Passwords
 from serve_app.ports import Vector
 from serve_app.secrets import KeyMint, PhotoSigner
 from serve_app.services import Services
 from tests.fakes import MODEL, FakeImageEmbedder, FakeIndex, FakeTextEmbedder, vector_of
 from tests.shop_client import ShopClient
 
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 ROOT_SECRET = "0123456789abcdef" * 4
 
 
@@ -87,6 +90,8 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         signer=PhotoSigner(ROOT_SECRET, 3600),
         photos=PhotoArgs(),
         model=MODEL,
+        accounts=AccountArgs(),
+        passwords=Passwords(CHEAP),
     )
     # The application closes its own database; the helpers go on with another.
     database = Database(postgres_url, connections=2)

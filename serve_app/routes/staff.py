@@ -1,0 +1,32 @@
+"""/api/staff/: the sessions of those who run the service."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from models.staff_api import LoginAnswer, LoginRequest, StaffPublic
+from serve_app.routes.dependencies import ServicesDep, StaffCallerDep, StaffDep
+from serve_app.staff_sessions import login, logout
+
+router = APIRouter(prefix="/api/staff", tags=["staff"])
+
+
+@router.post("/login/")
+async def log_in(body: LoginRequest, services: ServicesDep, request: Request) -> LoginAnswer:
+    """A session's token, to be sent as `Authorization: Bearer TOKEN`."""
+    address = request.client.host if request.client is not None else ""
+    session = await login(services, body.email, body.password, address)
+    request.state.response_headers["Cache-Control"] = "no-store"
+    return LoginAnswer(token=session.token, expires_at=session.expires_at)
+
+
+@router.post("/logout/", status_code=204)
+async def log_out(services: ServicesDep, caller: StaffCallerDep) -> None:
+    """Ends the session that the request was made with."""
+    await logout(services, caller.staff, caller.session_id)
+
+
+@router.get("/me/")
+async def me(staff: StaffDep) -> StaffPublic:
+    """Whose session this is."""
+    return StaffPublic.model_validate(staff, from_attributes=True)
