@@ -15,6 +15,7 @@ from tests.unit.route_roles import ORDER, ROLES, all_routes, new_world
 PUBLIC = "200 200 200 200 200 200 200"
 SHOP_ONLY = "401 403 200 200 401 401 401"
 OWN_THING = "401 403 200 404 401 401 401"
+NOBODY = {"email": "nobody@staff.example", "password": "correct horse battery"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/categories/"): Row("401 403 200 200 401 401 401"),
     ("GET", "/api/styles/"): Row("401 403 200 200 401 401 401"),
     ("GET", "/api/age-groups/"): Row("401 403 200 200 401 401 401"),
+    ("POST", "/api/staff/login/"): Row("401 401 401 401 401 401 401", json=NOBODY),
+    ("POST", "/api/staff/logout/"): Row("401 403 403 403 403 403 204"),
+    ("GET", "/api/staff/me/"): Row("401 403 403 403 403 403 200"),
 }
 
 
