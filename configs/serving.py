@@ -149,7 +149,7 @@ class AccountArgs(ClosedModel):
         default=20, description="Largest number_of_images for publishable keys that name none."
     )
     key_check_s: PositiveFloat = Field(
-        default=1.5, description="How often cached keys are compared with the database."
+        default=1.5, le=3.0, description="How often cached keys are compared with the database."
     )
     session_h: PositiveFloat = Field(default=12.0, description="How long a staff login lasts.")
 

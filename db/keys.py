@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ARRAY, DateTime, Integer, Select, any_, column, func, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from models.errors import Conflict
-from models.shop import ApiKey, KeyScope, Shop
+from models.shop import ApiKey, KeyScope, Shop, ShopStatus
+
+USE_PRECISION_S = 60.0
+
+
+class KeyState(NamedTuple):
+    """What authentication reads of a key and its shop."""
+
+    id: int
+    shop_id: int
+    public_id: str
+    secret_hmac: bytes
+    scope: KeyScope
+    allowed_origins: list[str]
+    max_images: int | None
+    requests_per_minute: int | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    shop_status: ShopStatus
+    shop_requests_per_minute: int | None
+    prompts_per_day: int | None
+    max_photos: int | None
+
+
+_STATE: Select[*tuple[Any, ...]] = select(
+    col(ApiKey.id),
+    col(ApiKey.shop_id),
+    col(ApiKey.public_id),
+    col(ApiKey.secret_hmac),
+    col(ApiKey.scope),
+    col(ApiKey.allowed_origins),
+    col(ApiKey.max_images),
+    col(ApiKey.requests_per_minute),
+    col(ApiKey.expires_at),
+    col(ApiKey.revoked_at),
+    col(Shop.status),
+    col(Shop.requests_per_minute),
+    col(Shop.prompts_per_day),
+    col(Shop.max_photos),
+).join(Shop, col(Shop.id) == ApiKey.shop_id)
 
 
 def create_shop(session: Session, name: str, email: str) -> Shop:
@@ -22,19 +64,52 @@ def create_shop(session: Session, name: str, email: str) -> Shop:
     return shop
 
 
-def add_key(session: Session, shop_id: int, public_id: str, secret_hmac: bytes, scope: KeyScope) -> ApiKey:
-    """A new key of the shop; ``secret_hmac`` is all that is kept of its secret."""
-    key = ApiKey(shop_id=shop_id, public_id=public_id, secret_hmac=secret_hmac, scope=scope)
+def add_key(
+    session: Session, shop_id: int, public_id: str, secret_hmac: bytes, scope: KeyScope, **settings: Any
+) -> ApiKey:
+    """A new key of the shop; ``secret_hmac`` is all that is kept of its secret.
+
+    ``settings`` are further columns: name, allowed_origins, max_images, expires_at, …
+    """
+    key = ApiKey(shop_id=shop_id, public_id=public_id, secret_hmac=secret_hmac, scope=scope, **settings)
     session.add(key)
     session.flush()
     return key
 
 
-def find_key(session: Session, public_id: str) -> tuple[ApiKey, Shop] | None:
-    """The key and its shop, revoked and expired keys and suspended shops included: the caller judges."""
-    query = select(ApiKey, Shop).join(Shop, col(Shop.id) == ApiKey.shop_id)
-    row = session.execute(query.where(col(ApiKey.public_id) == public_id)).one_or_none()
-    return None if row is None else (row[0], row[1])
+def find_state(session: Session, public_id: str) -> KeyState | None:
+    """Revoked and expired keys and those of inactive shops included: the caller judges."""
+    row = session.execute(_STATE.where(col(ApiKey.public_id) == public_id)).one_or_none()
+    return None if row is None else KeyState._make(row)
+
+
+def states(session: Session, ids: list[int]) -> list[KeyState]:
+    """The same of many keys; one that does not exist any more is missing."""
+    wanted = any_(literal(ids, ARRAY(Integer)))
+    return [KeyState._make(row) for row in session.execute(_STATE.where(col(ApiKey.id) == wanted))]
+
+
+def note_uses(session: Session, uses: dict[int, datetime]) -> None:
+    """Set when keys were last used, by id, where more than a minute was not noted yet.
+
+    A row that another process writes at the moment is left to it.
+    """
+    due = (
+        select(col(ApiKey.id))
+        .where(col(ApiKey.id) == any_(literal(list(uses), ARRAY(Integer))))
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+    moments = literal(list(uses.values()), ARRAY(DateTime(timezone=True)))
+    used = (
+        func.unnest(literal(list(uses), ARRAY(Integer)), moments)
+        .table_valued(column("id", Integer), column("at", DateTime(timezone=True)), name="used")
+        .render_derived()
+    )
+    last = col(ApiKey.last_used_at)
+    stale = or_(last.is_(None), last < used.c.at - timedelta(seconds=USE_PRECISION_S))
+    change = update(ApiKey).values(last_used_at=used.c.at)
+    change = change.where(col(ApiKey.id) == used.c.id, col(ApiKey.id).in_(due), stale)
+    session.execute(change.execution_options(synchronize_session=False))
 
 
 def find_shop(session: Session, email: str) -> Shop | None:

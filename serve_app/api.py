@@ -26,8 +26,11 @@ def create_api(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        services.database.close()
+        try:
+            async with services.callers.running():
+                yield
+        finally:
+            services.database.close()
 
     api = FastAPI(title="Fashion Recommender", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     api.state.services = services

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from db import images, prompts
 from db.images import ImageRow
 from models.prompt import Prompt
-from serve_app.authenticate import Caller
+from serve_app.callers import Caller
 from serve_app.ports import Vector
 from serve_app.services import Services
 

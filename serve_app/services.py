@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from configs.serving import AccountArgs, PhotoArgs
 from db.media import MediaStore
 from db.session import Database
+from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
 from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
 from serve_app.secrets import KeyMint, PhotoSigner
@@ -21,6 +22,7 @@ class Services:
     image_embedder: ImageEmbedder
     index: VectorIndex
     keys: KeyMint
+    callers: CallerCache
     signer: PhotoSigner
     photos: PhotoArgs
     model: ServedModel

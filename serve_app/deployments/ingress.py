@@ -11,6 +11,7 @@ from db.media import MediaStore
 from db.session import Database
 from models.errors import ConfigurationError
 from serve_app.api import create_api
+from serve_app.callers import CallerCache
 from serve_app.context import ServingContext
 from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
 from serve_app.passwords import Passwords
@@ -37,13 +38,16 @@ class Ingress:
             raise ConfigurationError("MEDIA_URL and SECRET_KEY must be set.")
         secret = settings.secret_key.get_secret_value()
         self._indexer = indexer
+        database = Database.configured(connections=args.database_connections)
+        mint = KeyMint(secret)
         self._services = Services(
-            database=Database.configured(connections=args.database_connections),
+            database=database,
             media=MediaStore(settings.media_url),
             text_embedder=TextEmbedderHandle(text_embedder, args.timeouts.embed_s),
             image_embedder=ImageEmbedderHandle(image_embedder, args.timeouts.embed_s),
             index=VectorIndexHandle(search_index, args.timeouts.search_s),
-            keys=KeyMint(secret),
+            keys=mint,
+            callers=CallerCache(database, mint, args.accounts),
             signer=PhotoSigner(secret, args.photos.url_lifetime_s),
             photos=args.photos,
             model=context.model,

@@ -12,13 +12,8 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from models.staff import Staff
-from serve_app.authenticate import (
-    Caller,
-    StaffCaller,
-    authenticate,
-    authenticate_staff,
-    require_secret,
-)
+from serve_app.authenticate import StaffCaller, authenticate, authenticate_staff, require_secret
+from serve_app.callers import Caller
 from serve_app.presentation import Presenter
 from serve_app.routes.bodies import body_fields
 from serve_app.services import Services

@@ -36,12 +36,11 @@ def test_a_key_leads_to_its_shop(database: Database, shop_id: int) -> None:
     with database.transaction() as session:
         keys.add_key(session, shop_id, public_id, b"\x01" * 32, KeyScope.SECRET)
     with database.transaction() as session:
-        found = keys.find_key(session, public_id)
-        assert keys.find_key(session, "unknown") is None
+        found = keys.find_state(session, public_id)
+        assert keys.find_state(session, "unknown") is None
     assert found is not None
-    key, shop = found
-    assert (key.secret_hmac, key.scope, key.revoked_at) == (b"\x01" * 32, "secret", None)
-    assert (shop.id, shop.status) == (shop_id, ShopStatus.ACTIVE)
+    assert (found.secret_hmac, found.scope, found.revoked_at) == (b"\x01" * 32, "secret", None)
+    assert (found.shop_id, found.shop_status) == (shop_id, ShopStatus.ACTIVE)
 
 
 def test_an_email_address_signs_up_once(database: Database) -> None:

@@ -22,6 +22,7 @@ from db.session import Database
 from models.image import Image, ImageStatus
 from models.shop import KeyScope
 from serve_app.api import create_api
+from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
 from serve_app.ports import Vector
 from serve_app.secrets import KeyMint, PhotoSigner
@@ -41,6 +42,7 @@ class FakeService:
     database: Database
     media_dir: Path
     keys: KeyMint
+    callers: CallerCache
     signer: PhotoSigner
     text_embedder: FakeTextEmbedder
     image_embedder: FakeImageEmbedder
@@ -80,13 +82,16 @@ class FakeService:
 @pytest.fixture(scope="session")
 def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeService]:
     media_dir = tmp_path_factory.mktemp("media")
+    connections = Database(postgres_url, connections=4)
+    mint = KeyMint(ROOT_SECRET)
     services = Services(
-        database=Database(postgres_url, connections=4),
+        database=connections,
         media=MediaStore(media_dir.as_uri()),
         text_embedder=(text_embedder := FakeTextEmbedder()),
         image_embedder=(image_embedder := FakeImageEmbedder()),
         index=(index := FakeIndex()),
-        keys=KeyMint(ROOT_SECRET),
+        keys=mint,
+        callers=CallerCache(connections, mint, AccountArgs()),
         signer=PhotoSigner(ROOT_SECRET, 3600),
         photos=PhotoArgs(),
         model=MODEL,
@@ -97,7 +102,15 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     database = Database(postgres_url, connections=2)
     with TestClient(create_api(services), raise_server_exceptions=False) as http:
         yield FakeService(
-            http, database, media_dir, services.keys, services.signer, text_embedder, image_embedder, index
+            http=http,
+            database=database,
+            media_dir=media_dir,
+            keys=mint,
+            callers=services.callers,
+            signer=services.signer,
+            text_embedder=text_embedder,
+            image_embedder=image_embedder,
+            index=index,
         )
     database.close()
 
