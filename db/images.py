@@ -13,6 +13,7 @@ from sqlmodel import col
 
 from models.errors import Conflict
 from models.image import Image, ImageStatus, PhotoColumns
+from models.shop import Shop, ShopStatus
 from models.taxonomy import AgeGroup, Category, Style
 
 MAX_ID = 2**31 - 1
@@ -64,8 +65,13 @@ def get(session: Session, shop_id: int, image_id: int) -> ImageRow | None:
 
 
 def photo_of(session: Session, image_id: int) -> Image | None:
-    """Any shop's photo by its id alone: for addresses whose signature names the photo."""
-    query = select(Image).where(col(Image.id) == image_id, col(Image.status) != ImageStatus.DELETING)
+    """Any active shop's photo by its id alone: for addresses whose signature names the photo."""
+    query = (
+        select(Image)
+        .join(Shop, col(Shop.id) == Image.shop_id)
+        .where(col(Image.id) == image_id, col(Image.status) != ImageStatus.DELETING)
+        .where(col(Shop.status) == ShopStatus.ACTIVE)
+    )
     return session.scalars(query).one_or_none()
 
 

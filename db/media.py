@@ -26,7 +26,12 @@ SUFFIXES = {
 
 def image_prefix(shop_id: int, image_id: int) -> str:
     """Where all files of one photo lie."""
-    return f"shops/{shop_id}/{image_id}"
+    return f"{shop_prefix(shop_id)}/{image_id}"
+
+
+def shop_prefix(shop_id: int) -> str:
+    """Where all files of one shop lie."""
+    return f"shops/{shop_id}"
 
 
 def photo_key(shop_id: int, image_id: int, sha256: str, media_type: str) -> str:
@@ -71,6 +76,20 @@ class MediaStore:
             self._fs.invalidate_cache()
             if self._fs.exists(path):
                 self._fs.rm(path, recursive=True)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Prefixes of what lies directly under this one, folders and files; empty where there is nothing."""
+        path = self._path(prefix)
+        with _translated(prefix):
+            self._fs.invalidate_cache()
+            names = self._fs.ls(path, detail=False) if self._fs.isdir(path) else []
+            return sorted(f"{prefix}/{name.rstrip('/').rsplit('/', 1)[-1]}" for name in names)
+
+    def usage(self, prefix: str) -> tuple[int, int]:
+        """Number of files under the prefix, and their bytes."""
+        with _translated(prefix):
+            files = self._fs.find(self._path(prefix), detail=True).values()
+            return len(files), sum(int(file["size"] or 0) for file in files)
 
     def _path(self, key: str) -> str:
         if not KEY.fullmatch(key) or {"", ".", ".."} & set(key.split("/")):

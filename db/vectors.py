@@ -89,6 +89,15 @@ class VectorStore:
                 return found
             found.update(int(image_id) for image_id in page["ids"])
 
+    def exists(self, version_id: int, shop_id: int) -> bool:
+        """Whether the shop has a collection in that index version."""
+        with _translated():
+            try:
+                self._connected().get_collection(_name(version_id, shop_id), embedding_function=None)
+            except NotFoundError:
+                return False
+            return True
+
     def drop(self, version_id: int, shop_id: int) -> None:
         """Remove the shop's collection, if there is one."""
         name = _name(version_id, shop_id)

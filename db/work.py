@@ -18,8 +18,9 @@ from sqlalchemy import case, delete, func, null, or_, select, text, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from db.open_shops import lock_not_deleting
 from models.image import Image, ImageStatus
-from models.shop import Shop
+from models.shop import Shop, ShopStatus
 
 MAX_SHOPS = 64
 MAX_ERROR_CHARACTERS = 1000
@@ -111,16 +112,23 @@ def claim_embedding(session: Session, *, limit: int, lease_s: float, max_attempt
 
 
 def claim_deleting(session: Session, *, limit: int, lease_s: float) -> Claim:
-    """Lease up to ``limit`` photos that were deleted by their shop, oldest first."""
+    """Lease up to ``limit`` photos that were deleted by their shop, oldest first.
+
+    Those of a shop that is being deleted go with it.
+    """
     token = secrets.token_hex(16)
+    status = select(col(Shop.status)).where(col(Shop.id) == col(Image.shop_id)).scalar_subquery()
     query = (
-        select(col(Image.id))
+        select(col(Image.id), col(Image.shop_id))
         .where(col(Image.status) == ImageStatus.DELETING, _lease_is_free())
+        .where(status != ShopStatus.DELETING)
         .order_by(col(Image.id))
         .limit(limit)
-        .with_for_update(key_share=True, skip_locked=True)
+        .with_for_update(key_share=True, skip_locked=True, of=Image)
     )
-    claimed = session.scalars(query).all()
+    found = session.execute(query).all()
+    shops = lock_not_deleting(session, {row.shop_id for row in found})
+    claimed = [row.id for row in found if row.shop_id in shops]
     change = (
         update(Image).where(col(Image.id).in_(claimed)).values(lease_token=token, lease_until=_after(lease_s))
     )
@@ -236,7 +244,9 @@ def backlog(session: Session) -> Backlog:
 
 def _candidates(session: Session, limit: int) -> Sequence[int]:
     """Ids in the order in which they should be claimed; some may be locked by another claim."""
-    shop_ids = _shops_with_work(session)
+    shops = _shops_with_work(session)
+    unlocked = lock_not_deleting(session, shops)
+    shop_ids = [shop_id for shop_id in shops if shop_id in unlocked]
     return session.scalars(ROUND_ROBIN, {"shop_ids": shop_ids, "limit": limit}).all() if shop_ids else []
 
 

@@ -16,7 +16,10 @@ from models.columns import created_at_column
 class Prompt(SQLModel, table=True):
     """One answered recommendation request (the seed's Prompt_API)."""
 
-    __table_args__ = (Index("ix_prompt_shop_created", "shop_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_prompt_shop_created", "shop_id", "created_at"),
+        Index("ix_prompt_api_key_id", "api_key_id"),  # else deleting a key reads the whole table
+    )
 
     id: UUID = Field(primary_key=True)
     shop_id: int = Field(foreign_key="shop.id", ondelete="CASCADE")

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from db import images, taxonomies
 from db.images import ImageRow
 from db.media import MediaStore, photo_key
+from db.open_shops import lock_open
 from models.errors import DependencyUnavailable, InvalidInput, NotFound, UnknownReference
 from models.image import Image, ImageStatus, PhotoColumns
 from models.image_api import ImageChanges, ImageFields
@@ -95,6 +96,7 @@ async def _checked(services: Services, photo: bytes) -> PhotoInfo:
 def _insert(
     media: MediaStore, shop_id: int, fields: ImageFields, photo: bytes, info: PhotoInfo, session: Session
 ) -> int:
+    lock_open(session, shop_id)
     _require_references(session, fields.Category, fields.Styles, fields.AgeGroup)
     image = images.insert(
         session,
@@ -129,6 +131,7 @@ def _update(
     session: Session,
 ) -> str | None:
     """Returns the key of the file that the row no longer names."""
+    lock_open(session, shop_id)
     image = images.get_for_update(session, shop_id, image_id)
     if image is None:
         raise no_such_image(image_id)

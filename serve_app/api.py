@@ -12,7 +12,16 @@ from starlette.exceptions import HTTPException
 from models.errors import AppError
 from serve_app.middleware import BodyLimit, RequestContext, ResponseHeaders, TrailingSlash
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
-from serve_app.routes import health, image_collection, media, recommendations, staff, taxonomies
+from serve_app.routes import (
+    health,
+    image_collection,
+    media,
+    my_shop,
+    recommendations,
+    staff,
+    taxonomies,
+    usage,
+)
 from serve_app.services import Services
 
 DESCRIPTION = """Search and recommendations by meaning for clothing shops.
@@ -34,7 +43,7 @@ def create_api(services: Services) -> FastAPI:
 
     api = FastAPI(title="Fashion Recommender", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     api.state.services = services
-    for module in (image_collection, recommendations, taxonomies, staff, media, health):
+    for module in (image_collection, recommendations, taxonomies, staff, my_shop, usage, media, health):
         api.include_router(module.router)
     api.add_exception_handler(AppError, app_error)
     api.add_exception_handler(RequestValidationError, validation_error)

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from configs.serving import IndexerArgs
 from db import embeddings, work
 from db.media import MediaStore, image_prefix
+from db.open_shops import not_deleting
 from db.session import Database
 from db.vectors import VectorRecord, VectorStore
 from db.work import Claim, ClaimedPhoto
@@ -152,8 +153,12 @@ def _reconcile(parts: IndexingParts, token: str, photos: list[ClaimedPhoto]) -> 
         return
     with parts.database.transaction() as session:
         gone = set(work.touch_lost(session, [photo.image_id for photo in photos], token))
+        shops = not_deleting(session, {photo.shop_id for photo in photos})
     for shop_id, own in _by_shop([photo for photo in photos if photo.image_id in gone]).items():
-        parts.vectors.delete(parts.version_id, shop_id, [photo.image_id for photo in own])
+        if shop_id in shops:
+            parts.vectors.delete(parts.version_id, shop_id, [photo.image_id for photo in own])
+        else:  # its collections were dropped, and this write made one anew
+            parts.vectors.drop(parts.version_id, shop_id)
 
 
 def _by_shop(photos: Sequence[ClaimedPhoto]) -> dict[int, list[ClaimedPhoto]]:

@@ -24,6 +24,10 @@ class Presenter:
         """A request's address, under the public one."""
         return f"{self._base_url}{url.path}?{url.query}"
 
+    def at(self, path: str) -> str:
+        """The absolute address of a path."""
+        return self._base_url + path
+
     def detail(self, row: ImageRow) -> ImageDetail:
         image = row.image
         return ImageDetail(

@@ -17,6 +17,7 @@ _KEY = re.compile(
     r"(?P<prefix>sk|pk)_(?P<public_id>[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})(?P<check>[0-9a-f]{8})"
 )
 
+REPORT_LIFETIME_S = 30 * 86_400
 PREFIXES = {KeyScope.SECRET: "sk", KeyScope.PUBLISHABLE: "pk"}
 
 
@@ -57,6 +58,28 @@ class KeyMint:
     def matches(self, key: str, secret_hmac: bytes) -> bool:
         """Constant-time comparison with what is stored."""
         return hmac.compare_digest(self.digest(key), secret_hmac)
+
+
+class ReportSigner:
+    """Addresses of deletion reports. The shop has no key any more, so the address is the permission."""
+
+    def __init__(self, root_secret: str) -> None:
+        self._secret = derive_secret(root_secret, "deletion-report")
+
+    def path(self, job_id: int) -> str:
+        """``/api/shops/deletions/ID/?expires=…&signature=…``, valid for 30 days."""
+        expires = int(time.time()) + REPORT_LIFETIME_S
+        return (
+            f"/api/shops/deletions/{job_id}/?expires={expires}&signature={self._signature(job_id, expires)}"
+        )
+
+    def valid(self, job_id: int, expires: int, signature: str) -> bool:
+        """Whether that address was signed here and has not expired."""
+        expected = self._signature(job_id, expires)
+        return hmac.compare_digest(expected.encode(), signature.encode()) and expires >= time.time()
+
+    def _signature(self, job_id: int, expires: int) -> str:
+        return hmac.new(self._secret, f"{job_id}/{expires}".encode(), hashlib.sha256).hexdigest()
 
 
 class PhotoSigner:

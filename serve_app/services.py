@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from configs.serving import AccountArgs, PhotoArgs
+from configs.serving import AccountArgs, LimitArgs, PhotoArgs
 from db.media import MediaStore
 from db.session import Database
 from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
 from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
-from serve_app.secrets import KeyMint, PhotoSigner
+from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
 from serve_app.served_model import ServedModel
 
 
@@ -24,6 +24,8 @@ class Services:
     keys: KeyMint
     callers: CallerCache
     signer: PhotoSigner
+    report_signer: ReportSigner
+    limits: LimitArgs
     photos: PhotoArgs
     model: ServedModel
     accounts: AccountArgs

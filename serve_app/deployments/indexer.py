@@ -11,13 +11,16 @@ from ray import ObjectRef
 from ray.serve.handle import DeploymentHandle
 from sqlalchemy.orm import Session
 
-from db import work
+from db import jobs, work
+from db.jobs import ClaimedJob
 from db.session import Database
 from db.work import Claim
+from models.job import JobKind
 from serve_app.context import ServingContext
 from serve_app.deployments.work_loop import WorkLoop
 from serve_app.tasks.create_embeddings import create_embeddings
 from serve_app.tasks.delete_embeddings import delete_embeddings
+from serve_app.tasks.delete_shop import delete_shop
 
 Work = TypeVar("Work")
 
@@ -37,6 +40,7 @@ class Indexer:
         self._loops = [
             self._loop(self._claim_embedding, self._start_embedding),
             self._loop(self._claim_deleting, self._start_deleting),
+            self._loop(self._claim_shop_deletion, self._start_shop_deletion),
         ]
 
     def _loop(
@@ -77,9 +81,16 @@ class Indexer:
         claim = work.claim_deleting(session, limit=self._args.claim_size, lease_s=self._args.lease_s)
         return claim if claim.photos else None
 
+    def _claim_shop_deletion(self, session: Session) -> ClaimedJob | None:
+        args = self._args
+        return jobs.claim(session, JobKind.DELETE_SHOP, lease_s=args.lease_s, max_attempts=args.max_attempts)
+
     def _start_embedding(self, claim: Claim) -> ObjectRef[int]:
         task = create_embeddings.options(num_cpus=self._args.task_num_cpus)
         return task.remote(claim, self._image_embedder, self._context)
 
     def _start_deleting(self, claim: Claim) -> ObjectRef[int]:
         return delete_embeddings.options(num_cpus=self._args.task_num_cpus).remote(claim, self._context)
+
+    def _start_shop_deletion(self, job: ClaimedJob) -> ObjectRef[bool]:
+        return delete_shop.options(num_cpus=self._args.task_num_cpus).remote(job, self._context)

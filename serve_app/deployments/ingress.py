@@ -15,7 +15,7 @@ from serve_app.callers import CallerCache
 from serve_app.context import ServingContext
 from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
 from serve_app.passwords import Passwords
-from serve_app.secrets import KeyMint, PhotoSigner
+from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
 from serve_app.services import Services
 
 
@@ -49,6 +49,8 @@ class Ingress:
             keys=mint,
             callers=CallerCache(database, mint, args.accounts),
             signer=PhotoSigner(secret, args.photos.url_lifetime_s),
+            report_signer=ReportSigner(secret),
+            limits=args.limits,
             photos=args.photos,
             model=context.model,
             accounts=args.accounts,

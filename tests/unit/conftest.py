@@ -15,7 +15,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from configs.serving import AccountArgs, PhotoArgs
+from configs.serving import AccountArgs, LimitArgs, PhotoArgs
 from db import keys
 from db.media import MediaStore
 from db.session import Database
@@ -25,7 +25,7 @@ from serve_app.api import create_api
 from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
 from serve_app.ports import Vector
-from serve_app.secrets import KeyMint, PhotoSigner
+from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
 from serve_app.services import Services
 from tests.fakes import MODEL, FakeImageEmbedder, FakeIndex, FakeTextEmbedder, vector_of
 from tests.shop_client import ShopClient
@@ -93,6 +93,8 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         keys=mint,
         callers=CallerCache(connections, mint, AccountArgs()),
         signer=PhotoSigner(ROOT_SECRET, 3600),
+        report_signer=ReportSigner(ROOT_SECRET),
+        limits=LimitArgs(),
         photos=PhotoArgs(),
         model=MODEL,
         accounts=AccountArgs(),

@@ -45,6 +45,11 @@ TABLE: dict[tuple[str, str], Row] = {
     ("DELETE", "/api/image-collection/{image_id}/"): Row("401 403 204 404 401 401 401"),
     ("POST", "/api/image-collection/{image_id}/retry/"): Row("401 403 202 404 401 401 401"),
     ("POST", "/api/recommendations/"): Row("401 200 200 200 401 401 401", json={"prompt": "a dress"}),
+    ("GET", "/api/shops/me/"): Row(SHOP_ONLY),
+    ("DELETE", "/api/shops/me/"): Row("401 403 202 202 401 401 401"),
+    # As with photos: the signature is the permission.
+    ("GET", "/api/shops/deletions/{job_id}/"): Row("404 404 404 404 404 404 404", "/api/shops/deletions/1/"),
+    ("GET", "/api/usage/"): Row(SHOP_ONLY),
     ("GET", "/api/categories/"): Row("401 403 200 200 401 401 401"),
     ("GET", "/api/styles/"): Row("401 403 200 200 401 401 401"),
     ("GET", "/api/age-groups/"): Row("401 403 200 200 401 401 401"),

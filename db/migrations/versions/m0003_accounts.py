@@ -31,6 +31,7 @@ def downgrade() -> None:
     for column in REFERENCES:
         op.drop_index(f"ix_image_{column}", "image")
     op.drop_index("ix_image_metadata_work", "image")
+    op.drop_index("ix_prompt_api_key_id", "prompt")
     for column in ("metadata_revision", "indexed_revision"):
         op.drop_column("image", column)
     for column in ("name", "allowed_origins", "max_images", "requests_per_minute"):
@@ -52,6 +53,7 @@ def extend_shops() -> None:
     op.add_column("api_key", origins)
     op.add_column("api_key", sa.Column("max_images", sa.Integer()))
     op.add_column("api_key", sa.Column("requests_per_minute", sa.Integer()))
+    op.create_index("ix_prompt_api_key_id", "prompt", ["api_key_id"])
 
 
 def extend_images() -> None:

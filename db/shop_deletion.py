@@ -1,0 +1,105 @@
+"""Removing a whole shop, in batches that are each a transaction of the caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import CursorResult, and_, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from db import jobs
+from models.image import Embedding, Image, IndexVersion
+from models.job import Job, JobKind
+from models.mail import Mail, MailStatus
+from models.prompt import Prompt
+from models.shop import ApiKey, Shop, ShopStatus, SignupLink
+
+BATCH_ROWS = 500
+
+
+def locked(session: Session, shop_id: int) -> Shop | None:
+    """The shop, held against every writer until the transaction ends."""
+    query = select(Shop).where(col(Shop.id) == shop_id).with_for_update(key_share=True)
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+
+
+def begin(session: Session, shop: Shop) -> Job:
+    """Close the shop for good and queue its removal; the same job where that was done already."""
+    if shop.id is None:
+        raise AssertionError("a stored shop has an id")
+    known = jobs.newest(session, JobKind.DELETE_SHOP, shop.id)
+    if shop.status is ShopStatus.DELETING and known is not None:
+        return known
+    shop.status = ShopStatus.DELETING
+    unsent = update(Mail).where(col(Mail.shop_id) == shop.id, col(Mail.status) == MailStatus.QUEUED)
+    session.execute(unsent.values(status=MailStatus.CANCELLED))
+    return jobs.add(session, JobKind.DELETE_SHOP, shop.id)
+
+
+def take_leases(session: Session, shop_id: int) -> bool:
+    """Take the photos' leases that have run out; true once nobody holds one any more.
+
+    No new lease is given for a shop that is being deleted, so that stays true.
+    """
+    free = or_(col(Image.lease_until).is_(None), col(Image.lease_until) < func.now())
+    own = col(Image.shop_id) == shop_id
+    late = update(Image).where(and_(own, col(Image.lease_token).is_not(None), free))
+    session.execute(
+        late.values(lease_token=None, lease_until=None).execution_options(synchronize_session=False)
+    )
+    return not session.scalar(select(exists().where(own, col(Image.lease_token).is_not(None))))
+
+
+def rows(session: Session, shop_id: int) -> dict[str, int]:
+    """How many rows the shop has, by the names of the report."""
+    own_photos = select(col(Image.id)).where(col(Image.shop_id) == shop_id)
+    tables: dict[str, Any] = {
+        "photos": col(Image.shop_id) == shop_id,
+        "vectors": col(Embedding.image_id).in_(own_photos),
+        "prompts": col(Prompt.shop_id) == shop_id,
+        "keys": col(ApiKey.shop_id) == shop_id,
+        "links": col(SignupLink.shop_id) == shop_id,
+        "mails": col(Mail.shop_id) == shop_id,
+    }
+    counts = {name: select(func.count()).where(condition) for name, condition in tables.items()}
+    return {name: session.scalar(query) or 0 for name, query in counts.items()}
+
+
+def version_ids(session: Session) -> list[int]:
+    """Every generation of the index, the retired ones too."""
+    ids = session.scalars(select(col(IndexVersion.id)).order_by(col(IndexVersion.id)))
+    return [version_id for version_id in ids if version_id is not None]
+
+
+def delete_prompts(session: Session, shop_id: int) -> dict[str, int]:
+    """One batch; what was removed, or nothing when there is nothing left."""
+    own = select(col(Prompt.id)).where(col(Prompt.shop_id) == shop_id).limit(BATCH_ROWS)
+    removed = _delete(session, delete(Prompt).where(col(Prompt.id).in_(own)))
+    return {"prompts": removed} if removed else {}
+
+
+def delete_photos(session: Session, shop_id: int) -> dict[str, int]:
+    """One batch of photos with their vectors, likewise."""
+    own = select(col(Image.id)).where(col(Image.shop_id) == shop_id).order_by(col(Image.id)).limit(BATCH_ROWS)
+    ids = session.scalars(own).all()
+    if not ids:
+        return {}
+    vectors = _delete(session, delete(Embedding).where(col(Embedding.image_id).in_(ids)))
+    return {"vectors": vectors, "photos": _delete(session, delete(Image).where(col(Image.id).in_(ids)))}
+
+
+def delete_shop(session: Session, shop_id: int) -> dict[str, int]:
+    """The last transaction: links, mails, keys and the shop itself."""
+    removed = {
+        "mails": _delete(session, delete(Mail).where(col(Mail.shop_id) == shop_id)),
+        "links": _delete(session, delete(SignupLink).where(col(SignupLink.shop_id) == shop_id)),
+        "keys": _delete(session, delete(ApiKey).where(col(ApiKey.shop_id) == shop_id)),
+    }
+    session.execute(delete(Shop).where(col(Shop.id) == shop_id))
+    return removed
+
+
+def _delete(session: Session, statement: Any) -> int:
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return result.rowcount if isinstance(result, CursorResult) else 0

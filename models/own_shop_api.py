@@ -1,0 +1,49 @@
+"""What a shop sees of itself, and of its deletion."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from models.job import JobStatus
+from models.shop import ShopStatus
+
+
+class EffectiveLimits(BaseModel):
+    """The limits that apply to the shop; null is no limit."""
+
+    requests_per_minute: int | None
+    key_requests_per_minute: int | None = Field(description="Of each key that has no limit of its own.")
+    prompts_per_day: int | None
+    photos: int | None
+
+
+class ShopDetail(BaseModel):
+    """The caller's own shop."""
+
+    id: int
+    name: str
+    email: str
+    status: ShopStatus
+    created_at: datetime
+    activated_at: datetime | None
+    limits: EffectiveLimits
+
+
+class DeletionAccepted(BaseModel):
+    """The shop is closed; its data goes in the background."""
+
+    job_id: int
+    status: JobStatus
+    report: str = Field(description="Signed address of the report; no key is needed. Valid for 30 days.")
+
+
+class DeletionReport(BaseModel):
+    """How far a shop's removal is. ``removed`` is complete once ``status`` is ``succeeded``."""
+
+    job_id: int
+    status: JobStatus
+    requested_at: datetime
+    finished_at: datetime | None
+    removed: dict[str, int]

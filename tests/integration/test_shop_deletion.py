@@ -1,0 +1,111 @@
+"""A shop is deleted: everything of it goes, nothing comes after, the report is exact, others keep theirs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.drawings import garment
+from tests.shop_client import ShopClient, assert_problem
+from tests.stack import Stack
+
+MY_SHOP = "/api/shops/me/"
+PATIENCE_S = 60.0
+TABLES = ("image", "api_key", "prompt", "signup_link", "mail")
+
+
+def delete_shop(shop: ShopClient) -> str:
+    """Returns the address of the report."""
+    answer = shop.request("DELETE", MY_SHOP)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["report"])
+
+
+def wait_for_report(stack: Stack, address: str) -> dict[str, Any]:
+    """The report once the deletion is done. It needs no key."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        answer = stack.http.get(address)
+        assert answer.status_code == 200, answer.text
+        report: dict[str, Any] = answer.json()
+        if report["status"] == "succeeded":
+            return report
+        assert time.monotonic() < deadline, report
+        time.sleep(0.1)
+
+
+def assert_nothing_left_of(stack: Stack, shop_id: int) -> None:
+    for table in TABLES:
+        assert stack.execute(f"SELECT count(*) FROM {table} WHERE shop_id = :id", id=shop_id) == [(0,)], table
+    assert stack.execute("SELECT 1 FROM shop WHERE id = :id", id=shop_id) == []
+    query = "SELECT count(*) FROM embedding WHERE NOT EXISTS (SELECT 1 FROM image WHERE id = image_id)"
+    assert stack.execute(query) == [(0,)]
+    store = stack.vectors()
+    for (version_id,) in stack.execute("SELECT id FROM index_version"):
+        assert not store.exists(version_id, shop_id)
+    assert not (stack.data_dir / "media" / "shops" / str(shop_id)).exists()
+
+
+def test_everything_goes_and_the_report_is_exact(stack: Stack, new_shop: Callable[[], ShopClient]) -> None:
+    shop, other = new_shop(), new_shop()
+    photos = [garment(seed=number) for number in range(5)]
+    for photo in photos:
+        shop.add(photo)
+    kept = other.add(garment(seed=1), wait_s=30)
+    found = shop.wait_until_embedded()
+    for _ in range(3):
+        shop.recommendations("a dress")
+    assert stack.http.get(found[0]["Photo"]).status_code == 200
+
+    report = wait_for_report(stack, delete_shop(shop))
+    assert report["removed"] == {
+        "photos": 5,
+        "files": 5,
+        "bytes": sum(map(len, photos)),
+        "vectors": 5,
+        "collections": 1,
+        "prompts": 3,
+        "keys": 1,
+        "links": 0,
+        "mails": 0,
+    }
+    assert_nothing_left_of(stack, shop.shop_id)
+    assert_problem(stack.http.get(found[0]["Photo"]), 404, "not_found")
+    assert_problem(shop.request("DELETE", MY_SHOP), 401, "not_authenticated")
+    assert other.all_photos() == [other.read(kept["ImageID"])]
+    assert [one["ImageID"] for one in other.recommendations("a dress")] == [kept["ImageID"]]
+
+
+def test_nothing_slips_in_beside_the_deletion(stack: Stack, shop: ShopClient) -> None:
+    """Clients that upload and ask all the time, before and after; what was answered 2xx is in the report."""
+    stop, uploaded, answered = threading.Event(), [], []
+
+    def upload() -> None:
+        seed = 0
+        while not stop.is_set():
+            seed += 1
+            uploaded.append(shop.upload(garment(seed=seed), name="A dress").status_code)
+
+    def ask() -> None:
+        while not stop.is_set():
+            answered.append(shop.ask("a dress").status_code)
+
+    clients = [threading.Thread(target=act) for act in (upload, upload, ask, ask)]
+    for client in clients:
+        client.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while (uploaded.count(201) < 10 or answered.count(200) < 10) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    report = wait_for_report(stack, delete_shop(shop))
+    stop.set()
+    for client in clients:
+        client.join()
+
+    assert set(uploaded) == {201, 401}
+    assert set(answered) == {200, 401}
+    removed = report["removed"]
+    assert (removed["photos"], removed["prompts"]) == (uploaded.count(201), answered.count(200))
+    assert removed["files"] == removed["photos"]
+    assert_nothing_left_of(stack, shop.shop_id)
