@@ -50,7 +50,9 @@ async def delete_own_shop(services: Services, shop_id: int) -> Job:
             raise closed()
         return shop_deletion.begin(session, shop)
 
-    return await services.database.run(close)
+    job = await services.database.run(close)
+    services.callers.forget(shop_id)
+    return job
 
 
 async def deletion_report(services: Services, job_id: int) -> DeletionReport:
