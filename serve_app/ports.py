@@ -41,3 +41,9 @@ class BulkImageEmbedder(Protocol):
     def embed(self, pixels: Pixels) -> Vector:
         """``pixels``: (n, S, S, 3) uint8 → (n, d) float32, unit length. Raises DependencyUnavailable."""
         ...
+
+
+class EventCounter(Protocol):
+    """A number for the operator's dashboards, which only grows."""
+
+    def increment(self) -> None: ...

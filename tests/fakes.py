@@ -28,6 +28,26 @@ def vector_of(text: str) -> Vector:
 
 
 @dataclass
+class FakeClock:
+    """Stands still until it is moved. Seconds since 1970; noon UTC."""
+
+    now: float = 1_800_014_400.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Tally:
+    """An EventCounter."""
+
+    count: int = 0
+
+    def increment(self) -> None:
+        self.count += 1
+
+
+@dataclass
 class FakeTextEmbedder:
     """Knows words by their checksum; ``error`` is raised instead of an answer."""
 
