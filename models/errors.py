@@ -22,7 +22,8 @@ AppError
 └── ConfigurationError           500  raised at start-up only, never inside a request
 
 An ``AppError`` takes one message, so that it survives pickling through Ray; ``status_code`` and ``code``
-are class attributes. ``pointer`` names the field for RFC 9457 ``errors`` and is class-level too, or set
+are class attributes, and so is ``retry_after_s``, which holds where the request's ``response_headers`` say
+nothing more exact. ``pointer`` names the field for RFC 9457 ``errors`` and is class-level too, or set
 through ``at()``.
 """
 
@@ -37,6 +38,7 @@ class AppError(Exception):
     status_code: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
+    retry_after_s: ClassVar[int | None] = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -126,11 +128,13 @@ class TooManyRequests(AppError):
     status_code = 429
     code = "too_many_requests"
     title = "Too many requests"
+    retry_after_s = 1
 
 
 class QuotaExceeded(TooManyRequests):
     code = "quota_exceeded"
     title = "Quota exceeded"
+    retry_after_s = 60
 
 
 class TooBusy(AppError):

@@ -109,6 +109,7 @@ class Launcher:
         require_free(host, port)
         self._directory.create()
         os.environ.update(local_defaults(self._directory))
+        self._check_redis()
         self._start_database(stack)
         self._start_chroma(stack)
         args = self._choose_model(config.args)
@@ -123,6 +124,14 @@ class Launcher:
             if self._chroma is not None:
                 self._chroma.ensure_running()
         _say("Stopping …")
+
+    def _check_redis(self) -> None:
+        """Only that the address is one: requests are served without Redis, too."""
+        from serve_app.rate_counters import RedisCounters
+
+        url = Settings().redis_url
+        if url is not None:
+            RedisCounters(url.get_secret_value())
 
     def _start_database(self, stack: ExitStack) -> None:
         from db.migrate import upgrade

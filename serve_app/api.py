@@ -39,6 +39,7 @@ def create_api(services: Services) -> FastAPI:
             async with services.callers.running():
                 yield
         finally:
+            await services.limiter.close()
             services.database.close()
 
     api = FastAPI(title="Fashion Recommender", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)

@@ -50,7 +50,9 @@ async def app_error(request: Request, error: Exception) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(known, NotAuthenticated) else {}
     if known.status_code >= 500:
         logger.error("%s: %s (request %s)", known.code, known.message, _request_id(request))
-        headers["Retry-After"] = "1"
+    retry_after_s = 1 if known.status_code >= 500 else known.retry_after_s
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
     return _response(known.status_code, problem_body(known, _request_id(request)), headers)
 
 

@@ -10,6 +10,7 @@ from db.session import Database
 from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
 from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
+from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
 from serve_app.served_model import ServedModel
 
@@ -23,6 +24,7 @@ class Services:
     index: VectorIndex
     keys: KeyMint
     callers: CallerCache
+    limiter: RateLimiter
     signer: PhotoSigner
     report_signer: ReportSigner
     limits: LimitArgs
@@ -31,3 +33,4 @@ class Services:
     accounts: AccountArgs
     passwords: Passwords
     public_url: str | None = None
+    trusted_proxies: int = 0

@@ -45,6 +45,7 @@ OF_A_SERVICE = (
     "SECRET_KEY",
     "RAY_ADDRESS",
     "PUBLIC_URL",
+    "REDIS_URL",
 )
 
 

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from configs.serving import LimitArgs
 from configs.settings import Settings
 from db.media import MediaStore
 from db.session import Database
@@ -13,8 +14,11 @@ from models.errors import ConfigurationError
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
 from serve_app.context import ServingContext
+from serve_app.deployments.metrics import RayCounter
 from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
 from serve_app.passwords import Passwords
+from serve_app.rate_counters import RedisCounters
+from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
 from serve_app.services import Services
 
@@ -48,6 +52,7 @@ class Ingress:
             index=VectorIndexHandle(search_index, args.timeouts.search_s),
             keys=mint,
             callers=CallerCache(database, mint, args.accounts),
+            limiter=_limiter(args.limits, settings),
             signer=PhotoSigner(secret, args.photos.url_lifetime_s),
             report_signer=ReportSigner(secret),
             limits=args.limits,
@@ -56,10 +61,17 @@ class Ingress:
             accounts=args.accounts,
             passwords=Passwords(),
             public_url=settings.public_url,
+            trusted_proxies=settings.trusted_proxies,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self._services)
+
+
+def _limiter(limits: LimitArgs, settings: Settings) -> RateLimiter:
+    unchecked = RayCounter("fashion_unchecked_requests", "Requests served without limits: no Redis.")
+    shared = None if settings.redis_url is None else RedisCounters(settings.redis_url.get_secret_value())
+    return RateLimiter(limits, unchecked, shared)
 
 
 IngressApp = serve.ingress()(Ingress)

@@ -5,6 +5,7 @@ All are coroutines: FastAPI sends plain functions through a thread pool, even me
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, Security
@@ -15,7 +16,9 @@ from models.staff import Staff
 from serve_app.authenticate import StaffCaller, authenticate, authenticate_staff, require_secret
 from serve_app.callers import Caller
 from serve_app.presentation import Presenter
+from serve_app.rate_limits import PROMPTS
 from serve_app.routes.bodies import body_fields
+from serve_app.routes.limits import address_of, enforce, note
 from serve_app.services import Services
 
 BODY_KEY_FIELDS = ("api_key", "APIKey")
@@ -32,13 +35,45 @@ async def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
+BearerDep = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+HeaderDep = Annotated[str | None, Security(_header)]
+
+
 async def get_shopper(
-    request: Request,
-    services: ServicesDep,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    header: Annotated[str | None, Security(_header)],
+    request: Request, services: ServicesDep, bearer: BearerDep, header: HeaderDep
 ) -> Caller:
-    """A secret or a publishable key, from a header or, as the seed's clients send it, from the body."""
+    """A secret or a publishable key, within its rate limits."""
+    caller = await _authenticated(request, services, bearer, header)
+    enforce(request, await services.limiter.take_request(caller))
+    return caller
+
+
+async def get_prompter(
+    request: Request, services: ServicesDep, bearer: BearerDep, header: HeaderDep
+) -> AsyncIterator[Caller]:
+    """The same for a prompt, which counts in the day's quota once it is answered."""
+    caller = await _authenticated(request, services, bearer, header)
+    verdict = await services.limiter.take_request(caller, prompt=True)
+    enforce(request, verdict)
+    try:
+        yield caller
+    except Exception:
+        note(request, await services.limiter.give_back(verdict, PROMPTS))
+        raise
+
+
+async def limit_signups(request: Request, services: ServicesDep) -> None:
+    """For the routes that anyone may call: so many an hour from one client address."""
+    enforce(request, await services.limiter.take_signup(address_of(request, services)))
+
+
+async def _authenticated(
+    request: Request,
+    services: Services,
+    bearer: HTTPAuthorizationCredentials | None,
+    header: str | None,
+) -> Caller:
+    """By the key in a header or, as the seed's clients send it, in the body."""
     key = bearer.credentials if bearer is not None else header
     if key is None and request.method in {"POST", "PATCH"}:
         key = _key_in(await body_fields(request))
@@ -76,6 +111,8 @@ async def get_presenter(request: Request, services: ServicesDep) -> Presenter:
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
 ShopperDep = Annotated[Caller, Depends(get_shopper)]
+PrompterDep = Annotated[Caller, Depends(get_prompter, scope="function")]
+SignupLimitDep = Depends(limit_signups)
 StaffCallerDep = Annotated[StaffCaller, Depends(get_staff_caller)]
 StaffDep = Annotated[Staff, Depends(get_staff)]
 PresenterDep = Annotated[Presenter, Depends(get_presenter)]

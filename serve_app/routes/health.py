@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from serve_app.readiness import check_readiness
+from serve_app.readiness import check_readiness, is_ready
 from serve_app.routes.dependencies import ServicesDep
 
 router = APIRouter(tags=["health"])
@@ -22,9 +22,12 @@ async def healthz() -> dict[str, str]:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(response: Response, services: ServicesDep) -> dict[str, Any]:
-    """200 only while embedders, index and database answer; 503 names those that do not."""
+    """200 only while embedders, index and database answer; 503 names those that do not.
+
+    `rate_limits` tells whether limits can be counted; requests are served either way.
+    """
     checks = await check_readiness(services)
-    ready = all(answer == "ok" for answer in checks.values())
+    ready = is_ready(checks)
     response.status_code = 200 if ready else 503
     return {
         "status": "ready" if ready else "not ready",

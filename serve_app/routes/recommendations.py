@@ -6,14 +6,14 @@ from fastapi import APIRouter
 
 from models.recommendation_api import RecommendationRequest, Recommendations
 from serve_app.recommend import recommend
-from serve_app.routes.dependencies import PresenterDep, ServicesDep, ShopperDep
+from serve_app.routes.dependencies import PresenterDep, PrompterDep, ServicesDep
 
 router = APIRouter(prefix="/api/recommendations", tags=["recommendations"])
 
 
 @router.post("/")
 async def create(
-    body: RecommendationRequest, services: ServicesDep, caller: ShopperDep, presenter: PresenterDep
+    body: RecommendationRequest, services: ServicesDep, caller: PrompterDep, presenter: PresenterDep
 ) -> Recommendations:
     """The shop's photos that match the prompt, best first."""
     answer = await recommend(services, caller, body.prompt, body.number_of_images)

@@ -25,9 +25,10 @@ from serve_app.api import create_api
 from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
 from serve_app.ports import Vector
+from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
 from serve_app.services import Services
-from tests.fakes import MODEL, FakeImageEmbedder, FakeIndex, FakeTextEmbedder, vector_of
+from tests.fakes import MODEL, FakeClock, FakeImageEmbedder, FakeIndex, FakeTextEmbedder, Tally, vector_of
 from tests.shop_client import ShopClient
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -47,11 +48,16 @@ class FakeService:
     text_embedder: FakeTextEmbedder
     image_embedder: FakeImageEmbedder
     index: FakeIndex
+    clock: FakeClock
+    services: Services
 
-    def new_shop(self) -> ShopClient:
+    def new_shop(self, **limits: int) -> ShopClient:
+        """``limits``: columns of the shop, such as ``prompts_per_day``."""
         key = self.keys.new()
         with self.database.transaction() as session:
             shop = keys.create_shop(session, "Test shop", f"{uuid.uuid4().hex}@example.com")
+            for name, value in limits.items():
+                setattr(shop, name, value)
             assert shop.id is not None
             keys.add_key(session, shop.id, key.public_id, key.secret_hmac, KeyScope.SECRET)
         return ShopClient(self.http, shop.id, key.text)
@@ -83,7 +89,7 @@ class FakeService:
 def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeService]:
     media_dir = tmp_path_factory.mktemp("media")
     connections = Database(postgres_url, connections=4)
-    mint = KeyMint(ROOT_SECRET)
+    mint, clock = KeyMint(ROOT_SECRET), FakeClock()
     services = Services(
         database=connections,
         media=MediaStore(media_dir.as_uri()),
@@ -92,6 +98,8 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         index=(index := FakeIndex()),
         keys=mint,
         callers=CallerCache(connections, mint, AccountArgs()),
+        # All tests are one client address, and time stands still.
+        limiter=RateLimiter(LimitArgs(signups_per_hour=None, logins_per_minute=None), Tally(), clock=clock),
         signer=PhotoSigner(ROOT_SECRET, 3600),
         report_signer=ReportSigner(ROOT_SECRET),
         limits=LimitArgs(),
@@ -113,6 +121,8 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             text_embedder=text_embedder,
             image_embedder=image_embedder,
             index=index,
+            clock=clock,
+            services=services,
         )
     database.close()
 
