@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from models.errors import Conflict
+from models.errors import Conflict, NotFound
 from models.shop import ApiKey, KeyScope, Shop, ShopStatus
 
 USE_PRECISION_S = 60.0
@@ -110,6 +110,37 @@ def note_uses(session: Session, uses: dict[int, datetime]) -> None:
     change = update(ApiKey).values(last_used_at=used.c.at)
     change = change.where(col(ApiKey.id) == used.c.id, col(ApiKey.id).in_(due), stale)
     session.execute(change.execution_options(synchronize_session=False))
+
+
+def of_shop(session: Session, shop_id: int) -> list[ApiKey]:
+    """All keys, newest first."""
+    query = select(ApiKey).where(col(ApiKey.shop_id) == shop_id).order_by(col(ApiKey.id).desc())
+    return list(session.scalars(query))
+
+
+def locked(session: Session, shop_id: int, key_id: int) -> ApiKey:
+    """One key of the shop, for a change in this transaction. Raises NotFound."""
+    query = select(ApiKey).where(col(ApiKey.id) == key_id, col(ApiKey.shop_id) == shop_id)
+    key = session.scalars(query.with_for_update(key_share=True)).one_or_none()
+    if key is None:
+        raise NotFound(f"There is no key {key_id} in this shop. GET /api/keys/ lists them.")
+    return key
+
+
+def lock_shop(session: Session, shop_id: int) -> None:
+    """Let one transaction at a time add keys, so that their number can be limited."""
+    session.execute(select(col(Shop.id)).where(col(Shop.id) == shop_id).with_for_update(key_share=True))
+
+
+def count_active(session: Session, shop_id: int) -> int:
+    """Keys that are neither revoked nor expired."""
+    expiry = col(ApiKey.expires_at)
+    query = select(func.count()).where(
+        col(ApiKey.shop_id) == shop_id,
+        col(ApiKey.revoked_at).is_(None),
+        or_(expiry.is_(None), expiry > func.now()),
+    )
+    return session.scalars(query).one()
 
 
 def find_shop(session: Session, email: str) -> Shop | None:

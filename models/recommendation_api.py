@@ -11,6 +11,7 @@ from models.image_api import ImagePublic
 
 MAX_PROMPT_CHARACTERS = 1000
 MAX_RECOMMENDATIONS = 100
+DEFAULT_RECOMMENDATIONS = 5
 
 
 class RecommendationRequest(BaseModel):
@@ -29,7 +30,12 @@ class RecommendationRequest(BaseModel):
     prompt: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARACTERS)
     ]
-    number_of_images: Annotated[int, Field(ge=1, le=MAX_RECOMMENDATIONS)] = 5
+    number_of_images: Annotated[int, Field(ge=1, le=MAX_RECOMMENDATIONS)] = DEFAULT_RECOMMENDATIONS
+
+    @property
+    def wanted(self) -> int | None:
+        """How many photos; None where the client leaves it to the service."""
+        return self.number_of_images if "number_of_images" in self.model_fields_set else None
 
     @field_validator("prompt")
     @classmethod

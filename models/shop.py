@@ -65,6 +65,9 @@ class ApiKey(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_column=timestamp())
     revoked_at: datetime | None = Field(default=None, sa_column=timestamp())
     last_used_at: datetime | None = Field(default=None, sa_column=timestamp())
+    replaced_by_id: int | None = Field(
+        default=None, foreign_key="api_key.id", ondelete="SET NULL", description="Its successor by rotation."
+    )
 
 
 class SignupLink(SQLModel, table=True):

@@ -10,11 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from models.errors import AppError
+from serve_app.cors import Preflight
 from serve_app.middleware import BodyLimit, RequestContext, ResponseHeaders, TrailingSlash
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
 from serve_app.routes import (
     health,
     image_collection,
+    keys,
     media,
     my_shop,
     recommendations,
@@ -44,7 +46,7 @@ def create_api(services: Services) -> FastAPI:
 
     api = FastAPI(title="Fashion Recommender", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     api.state.services = services
-    for module in (image_collection, recommendations, taxonomies, staff, my_shop, usage, media, health):
+    for module in (image_collection, recommendations, taxonomies, keys, staff, my_shop, usage, media, health):
         api.include_router(module.router)
     api.add_exception_handler(AppError, app_error)
     api.add_exception_handler(RequestValidationError, validation_error)
@@ -52,6 +54,7 @@ def create_api(services: Services) -> FastAPI:
     api.add_exception_handler(Exception, unexpected_error)
     # base64 in JSON is a third longer than the photo; the exact limit is checked on the photo itself.
     api.add_middleware(BodyLimit, max_bytes=services.photos.max_bytes * 4 // 3 + 2**20)
+    api.add_middleware(Preflight)
     api.add_middleware(TrailingSlash)
     api.add_middleware(ResponseHeaders)
     api.add_middleware(RequestContext)

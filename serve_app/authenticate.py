@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 from db.staff import of_session
-from models.errors import Forbidden, NotAuthenticated
+from models.errors import Forbidden, NotAuthenticated, OriginNotAllowed
+from models.origins import normalised_origin
 from models.shop import KeyScope
 from models.staff import Staff
 from serve_app.callers import Caller
@@ -40,6 +41,19 @@ def require_secret(caller: Caller) -> Caller:
             "server, never in a browser."
         )
     return caller
+
+
+def require_origin(caller: Caller, origin: str) -> None:
+    """Raises OriginNotAllowed where the key is not for web pages of that origin (an ``Origin`` header)."""
+    try:
+        if normalised_origin(origin) in caller.allowed_origins:
+            return
+    except ValueError:
+        pass
+    raise OriginNotAllowed(
+        f"Web pages of {origin[:100]!r} may not use this publishable key. To allow the origin, add it to the "
+        f"key's allowed_origins: PATCH /api/keys/{caller.key_id}/ with a secret key."
+    )
 
 
 async def authenticate_staff(services: Services, token: str | None) -> StaffCaller:

@@ -9,7 +9,9 @@ from uuid import UUID, uuid4
 
 from db import images, prompts
 from db.images import ImageRow
+from models.errors import InvalidInput
 from models.prompt import Prompt
+from models.recommendation_api import DEFAULT_RECOMMENDATIONS
 from serve_app.callers import Caller
 from serve_app.ports import Vector
 from serve_app.services import Services
@@ -29,14 +31,27 @@ class Answer:
     took_ms: float
 
 
-async def recommend(services: Services, caller: Caller, prompt: str, count: int) -> Answer:
-    """At most ``count`` photos of the caller's shop. Raises what the ports raise."""
+async def recommend(services: Services, caller: Caller, prompt: str, wanted: int | None) -> Answer:
+    """At most ``wanted`` photos of the caller's shop. Raises InvalidInput, and what the ports raise."""
+    count = _permitted(caller, wanted)
     started = time.perf_counter()
     embedding = await services.text_embedder.embed(prompt)
     rows = await nearest(services, caller.shop_id, embedding.vector, count)
     answer = Answer(uuid4(), rows, embedding.truncated, (time.perf_counter() - started) * 1000)
     await _log(services, caller, prompt, count, answer)
     return answer
+
+
+def _permitted(caller: Caller, wanted: int | None) -> int:
+    cap = caller.max_images
+    if wanted is None:
+        return DEFAULT_RECOMMENDATIONS if cap is None else min(DEFAULT_RECOMMENDATIONS, cap)
+    if cap is not None and wanted > cap:
+        raise InvalidInput(
+            f"number_of_images is {wanted}; this publishable key allows at most {cap}. Ask for fewer, or "
+            f"raise max_images of key {caller.key_id}."
+        ).at("/number_of_images")
+    return wanted
 
 
 async def nearest(

@@ -12,9 +12,17 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
+from models.shop import KeyScope
 from models.staff import Staff
-from serve_app.authenticate import StaffCaller, authenticate, authenticate_staff, require_secret
+from serve_app.authenticate import (
+    StaffCaller,
+    authenticate,
+    authenticate_staff,
+    require_origin,
+    require_secret,
+)
 from serve_app.callers import Caller
+from serve_app.cors import readable_by
 from serve_app.presentation import Presenter
 from serve_app.rate_limits import PROMPTS
 from serve_app.routes.bodies import body_fields
@@ -77,7 +85,20 @@ async def _authenticated(
     key = bearer.credentials if bearer is not None else header
     if key is None and request.method in {"POST", "PATCH"}:
         key = _key_in(await body_fields(request))
-    return await authenticate(services, key)
+    caller = await authenticate(services, key)
+    if caller.scope is KeyScope.PUBLISHABLE:
+        _admit_origin(request, caller)
+    return caller
+
+
+def _admit_origin(request: Request, caller: Caller) -> None:
+    """A browser names its page's origin; a request without one comes from elsewhere and is served."""
+    headers: dict[str, str] = request.state.response_headers
+    headers["Vary"] = "Origin"
+    origin = request.headers.get("origin")
+    if origin is not None:
+        require_origin(caller, origin)
+        headers.update(readable_by(origin))
 
 
 async def get_caller(caller: Annotated[Caller, Depends(get_shopper)]) -> Caller:

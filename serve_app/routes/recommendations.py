@@ -16,7 +16,7 @@ async def create(
     body: RecommendationRequest, services: ServicesDep, caller: PrompterDep, presenter: PresenterDep
 ) -> Recommendations:
     """The shop's photos that match the prompt, best first."""
-    answer = await recommend(services, caller, body.prompt, body.number_of_images)
+    answer = await recommend(services, caller, body.prompt, body.wanted)
     return Recommendations(
         prompt_id=answer.prompt_id,
         model=services.model.label,

@@ -50,6 +50,11 @@ TABLE: dict[tuple[str, str], Row] = {
     # As with photos: the signature is the permission.
     ("GET", "/api/shops/deletions/{job_id}/"): Row("404 404 404 404 404 404 404", "/api/shops/deletions/1/"),
     ("GET", "/api/usage/"): Row(SHOP_ONLY),
+    ("GET", "/api/keys/"): Row(SHOP_ONLY),
+    ("POST", "/api/keys/"): Row("401 403 201 201 401 401 401", json={"name": "x", "scope": "secret"}),
+    ("PATCH", "/api/keys/{key_id}/"): Row(OWN_THING, json={"name": "x"}),
+    ("POST", "/api/keys/{key_id}/rotate/"): Row("401 403 201 404 401 401 401"),
+    ("DELETE", "/api/keys/{key_id}/"): Row("401 403 204 404 401 401 401"),
     ("GET", "/api/categories/"): Row("401 403 200 200 401 401 401"),
     ("GET", "/api/styles/"): Row("401 403 200 200 401 401 401"),
     ("GET", "/api/age-groups/"): Row("401 403 200 200 401 401 401"),

@@ -34,7 +34,7 @@ def downgrade() -> None:
     op.drop_index("ix_prompt_api_key_id", "prompt")
     for column in ("metadata_revision", "indexed_revision"):
         op.drop_column("image", column)
-    for column in ("name", "allowed_origins", "max_images", "requests_per_minute"):
+    for column in ("name", "allowed_origins", "max_images", "requests_per_minute", "replaced_by_id"):
         op.drop_column("api_key", column)
     for column in ("requests_per_minute", "prompts_per_day", "max_photos", "activated_at"):
         op.drop_column("shop", column)
@@ -53,6 +53,7 @@ def extend_shops() -> None:
     op.add_column("api_key", origins)
     op.add_column("api_key", sa.Column("max_images", sa.Integer()))
     op.add_column("api_key", sa.Column("requests_per_minute", sa.Integer()))
+    op.add_column("api_key", reference("replaced_by_id", "api_key", "SET NULL"))
     op.create_index("ix_prompt_api_key_id", "prompt", ["api_key_id"])
 
 
