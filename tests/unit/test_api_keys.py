@@ -338,7 +338,8 @@ FIELDS = ("name", "scope", "allowed_origins", "max_images", "expires_at", "expir
 @example(body={"expires_in_days": float("nan")}, good=True, path="")
 @example(body={"overlap_hours": float("nan")}, good=False, path="{id}/rotate/")
 def test_no_json_breaks_the_keys(shop: ShopClient, body: Any, good: bool, path: str) -> None:
-    key_id = listed(shop)[0]["id"]
+    others = [one["id"] for one in listed(shop) if not one["current"]]
+    key_id = others[0] if others else make(shop)["id"]
     if good and isinstance(body, dict):
         body = {"name": "x", "scope": "publishable"} | body
     method = "PATCH" if path == "{id}/" else "POST"

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, event, update
-from sqlalchemy.engine import Engine
 from sqlmodel import col
 
 from configs.serving import AccountArgs
@@ -92,18 +91,20 @@ def key(database: Database) -> Key:
 
 
 @contextmanager
-def statements() -> Iterator[list[str]]:
-    """What this process sends to any database meanwhile."""
+def statements(database: Database) -> Iterator[list[str]]:
+    """What is sent through it meanwhile."""
     sent: list[str] = []
+    with database.transaction() as session:
+        engine = session.get_bind()
 
     def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
         sent.append(statement)
 
-    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", note)
     try:
         yield sent
     finally:
-        event.remove(Engine, "before_cursor_execute", note)
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def reads(sent: list[str]) -> int:
@@ -222,7 +223,7 @@ async def test_what_this_process_changed_counts_at_once(
     cache.forget(key.shop_id)
     with pytest.raises(NotAuthenticated):
         await cache.caller(key.text)
-    with statements() as sent:
+    with statements(database) as sent:
         await cache.caller(other.text)
     assert reads(sent) == 0
 
@@ -263,15 +264,15 @@ async def test_settings_follow(cache: CallerCache, database: Database, clock: Cl
 
 
 async def test_a_known_key_costs_no_query_and_rounds_keep_it_known(
-    cache: CallerCache, key: Key, clock: Clock
+    cache: CallerCache, key: Key, clock: Clock, database: Database
 ) -> None:
     await cache.caller(key.text)
     for _ in range(5):
         clock.now += 2
-        with statements() as sent:
+        with statements(database) as sent:
             await cache.check()
         assert reads(sent) == 1
-        with statements() as sent:
+        with statements(database) as sent:
             for _ in range(20):
                 await cache.caller(key.text)
         assert sent == []
@@ -283,13 +284,13 @@ async def test_one_query_re_reads_all_keys(cache: CallerCache, database: Databas
     for key in many:
         await cache.caller(key.text)
     clock.now += 1
-    with statements() as sent:
+    with statements(database) as sent:
         await cache.check()
     assert reads(sent) == 1
 
 
-async def test_concurrent_requests_share_one_query(cache: CallerCache, key: Key) -> None:
-    with statements() as sent:
+async def test_concurrent_requests_share_one_query(cache: CallerCache, key: Key, database: Database) -> None:
+    with statements(database) as sent:
         callers = await asyncio.gather(*(cache.caller(key.text) for _ in range(30)))
     assert {caller.key_id for caller in callers} == {key.id}
     assert reads(sent) == 1
@@ -321,7 +322,7 @@ async def test_another_secret_under_a_known_public_id_is_refused(
 async def test_an_expiry_is_compared_at_each_use(cache: CallerCache, database: Database) -> None:
     """The cache's clock stands still, so no query tells it."""
     key = new_key(database, expires_at=datetime.now(UTC) + timedelta(seconds=0.3))
-    with statements() as sent:
+    with statements(database) as sent:
         assert (await cache.caller(key.text)).expires_at is not None
         with pytest.raises(NotAuthenticated, match="expired"):
             await until_refused(cache, key)
@@ -334,26 +335,26 @@ async def test_it_is_bounded_and_keeps_the_keys_in_use(database: Database, clock
     first, second, third = (new_key(database, shop_id) for _ in range(3))
     for key in (first, second, first, third):
         await cache.caller(key.text)
-    with statements() as sent:
+    with statements(database) as sent:
         await cache.caller(first.text)
         await cache.caller(third.text)
     assert reads(sent) == 0
-    with statements() as sent:
+    with statements(database) as sent:
         await cache.caller(second.text)
     assert reads(sent) == 1
 
 
-async def test_idle_keys_are_dropped(cache: CallerCache, key: Key, clock: Clock) -> None:
+async def test_idle_keys_are_dropped(cache: CallerCache, key: Key, clock: Clock, database: Database) -> None:
     await cache.caller(key.text)
     clock.now += IDLE_S + 1
     await cache.check()
-    with statements() as sent:
+    with statements(database) as sent:
         await cache.check()
     assert sent == []
 
 
 async def test_the_last_use_is_written_at_most_once_a_minute(
-    cache: CallerCache, key: Key, clock: Clock
+    cache: CallerCache, key: Key, clock: Clock, database: Database
 ) -> None:
     await cache.caller(key.text)
     assert key.last_used_at() is None
@@ -364,7 +365,7 @@ async def test_the_last_use_is_written_at_most_once_a_minute(
     for _ in range(3):
         clock.now += 15
         await cache.caller(key.text)
-        with statements() as sent:
+        with statements(database) as sent:
             await cache.check()
         assert not any(statement.startswith("UPDATE") for statement in sent)
     long_ago = first - timedelta(minutes=2)
@@ -421,6 +422,6 @@ async def test_rounds_go_on_after_an_outage_and_end_with_the_service(
             key.set(revoked_at=datetime.now(UTC))
             with pytest.raises(NotAuthenticated):
                 await until_refused(cache, key)
-        with statements() as sent:
+        with statements(database) as sent:
             await asyncio.sleep(0.1)
     assert reads(sent) == 0
