@@ -130,6 +130,23 @@ def retry(session: Session, shop_id: int, image_id: int) -> bool:
     return _change_status(session, shop_id, image_id, (ImageStatus.FAILED,), ImageStatus.PENDING)
 
 
+def requeue(session: Session, image_id: int, before: tuple[ImageStatus, ...]) -> ImageStatus | None:
+    """Any shop's photo becomes pending again. Returns what it was; None where not among ``before``."""
+    query = select(Image).where(col(Image.id) == image_id, col(Image.status).in_(before))
+    found = session.scalars(query.with_for_update(key_share=True)).one_or_none()
+    if found is None:
+        return None
+    status = found.status
+    _change_status(session, found.shop_id, image_id, before, ImageStatus.PENDING)
+    return status
+
+
+def by_id(session: Session, image_ids: Sequence[int]) -> dict[int, Image]:
+    """Any shop's photos, those that are being deleted included."""
+    rows = session.scalars(select(Image).where(col(Image.id).in_(image_ids)))
+    return {row.id: row for row in rows if row.id is not None}
+
+
 def counts_by_status(session: Session, shop_id: int | None) -> dict[ImageStatus, int]:
     """How many photos stand in each status, zeros included; of all shops where ``shop_id`` is None."""
     query = select(col(Image.status), func.count()).group_by(col(Image.status))

@@ -21,7 +21,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from configs.settings import Settings
@@ -82,6 +82,10 @@ class Database:
                 return query(session)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_autocommit)
+
+    def session_maker(self) -> sessionmaker[Session]:
+        """For libraries that open their own sessions; each statement is a transaction of its own."""
+        return sessionmaker(self._reading, expire_on_commit=False)
 
     def ping(self) -> None:
         """Raises ``DependencyUnavailable`` where PostgreSQL does not answer."""

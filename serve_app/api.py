@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -26,6 +28,7 @@ from serve_app.routes import (
 )
 from serve_app.services import Services
 
+logger = logging.getLogger("serve_app")
 DESCRIPTION = """Search and recommendations by meaning for clothing shops.
 
 Upload product photos; shoppers' prompts are answered with the photos that match them, ranked.
@@ -48,6 +51,7 @@ def create_api(services: Services) -> FastAPI:
     api.state.services = services
     for module in (image_collection, recommendations, taxonomies, keys, staff, my_shop, usage, media, health):
         api.include_router(module.router)
+    _mount_admin(api, services)
     api.add_exception_handler(AppError, app_error)
     api.add_exception_handler(RequestValidationError, validation_error)
     api.add_exception_handler(HTTPException, http_error)
@@ -59,3 +63,13 @@ def create_api(services: Services) -> FastAPI:
     api.add_middleware(ResponseHeaders)
     api.add_middleware(RequestContext)
     return api
+
+
+def _mount_admin(api: FastAPI, services: Services) -> None:
+    """The admin's library needs greenlet, which environments made before it was declared may lack."""
+    if find_spec("greenlet") is None:
+        logger.warning("/admin is not served: greenlet is not installed. Run 'make install'.")
+        return
+    from serve_app.admin.site import mount_admin
+
+    mount_admin(api, services)

@@ -62,8 +62,9 @@ class TrailingSlash:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/api/") and not scope["path"].endswith("/"):
-            scope = {**scope, "path": scope["path"] + "/"}
+        path = scope["path"] if scope["type"] == "http" else "/"
+        if (path.startswith("/api/") or path == "/admin") and not path.endswith("/"):
+            scope = {**scope, "path": path + "/"}
         await self._app(scope, receive, send)
 
 

@@ -32,5 +32,6 @@ class Services:
     model: ServedModel
     accounts: AccountArgs
     passwords: Passwords
+    cookie_secret: str
     public_url: str | None = None
     trusted_proxies: int = 0

@@ -49,6 +49,17 @@ def deactivate(session: Session, actor: Staff | None, email: str) -> int:
     return ended
 
 
+def deactivate_by_id(session: Session, actor: Staff, staff_id: int) -> bool:
+    """The same by the person's id; false where the person was not active."""
+    staff = people.get_for_update(session, staff_id)
+    if staff is None:
+        raise NotFound(f"There is no member of staff {staff_id}.")
+    if not staff.active:
+        return False
+    deactivate(session, actor, staff.email)
+    return True
+
+
 def _known(session: Session, email: str) -> Staff:
     found = people.find(session, email)
     locked = people.get_for_update(session, found.id) if found is not None and found.id is not None else None

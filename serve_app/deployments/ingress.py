@@ -7,7 +7,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from configs.serving import LimitArgs
-from configs.settings import Settings
+from configs.settings import Settings, derive_secret
 from db.media import MediaStore
 from db.session import Database
 from models.errors import ConfigurationError
@@ -60,6 +60,7 @@ class Ingress:
             model=context.model,
             accounts=args.accounts,
             passwords=Passwords(),
+            cookie_secret=derive_secret(secret, "admin-cookie").hex(),
             public_url=settings.public_url,
             trusted_proxies=settings.trusted_proxies,
         )

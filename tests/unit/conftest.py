@@ -16,6 +16,7 @@ from sqlmodel import col, select
 from starlette.testclient import TestClient
 
 from configs.serving import AccountArgs, LimitArgs, PhotoArgs
+from configs.settings import derive_secret
 from db import keys
 from db.media import MediaStore
 from db.session import Database
@@ -107,6 +108,7 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         model=MODEL,
         accounts=AccountArgs(),
         passwords=Passwords(CHEAP),
+        cookie_secret=derive_secret(ROOT_SECRET, "admin-cookie").hex(),
     )
     # The application closes its own database; the helpers go on with another.
     database = Database(postgres_url, connections=2)

@@ -1,0 +1,1 @@
+"""The pages at /admin, by which staff run the service."""

@@ -1,0 +1,68 @@
+"""Shops, as staff keep them. Each change is audited in its own transaction."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy.orm import Session
+
+from db import audit, shops
+from models.errors import Conflict, NotFound
+from models.shop import Shop, ShopStatus
+from models.staff import Staff
+
+Limit = Annotated[int, Field(ge=1, le=2**31 - 1)] | None
+
+
+class ShopChanges(BaseModel):
+    """What staff set; a limit of None is the configuration's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=250)]
+    requests_per_minute: Limit
+    prompts_per_day: Limit
+    max_photos: Limit
+
+
+def change_shop(session: Session, staff: Staff, shop_id: int, changes: ShopChanges) -> Shop:
+    """Raises NotFound, Conflict (a shop that is being deleted)."""
+    shop = _living(session, shop_id)
+    before: dict[str, Any] = {name: getattr(shop, name) for name in ShopChanges.model_fields}
+    after = {name: value for name, value in changes.model_dump().items() if value != before[name]}
+    for name, value in after.items():
+        setattr(shop, name, value)
+    if after:
+        audit.record(
+            session, staff, "shop.update", shop_id, before={name: before[name] for name in after}, after=after
+        )
+    return shop
+
+
+def suspend_shop(session: Session, staff: Staff, shop_id: int) -> bool:
+    """Its keys stop working; nothing of it is lost. False where it is not active. Raises NotFound."""
+    return _set_status(session, staff, shop_id, ShopStatus.ACTIVE, ShopStatus.SUSPENDED)
+
+
+def activate_shop(session: Session, staff: Staff, shop_id: int) -> bool:
+    """Its keys work again. False where it is not suspended. Raises NotFound."""
+    return _set_status(session, staff, shop_id, ShopStatus.SUSPENDED, ShopStatus.ACTIVE)
+
+
+def _set_status(session: Session, staff: Staff, shop_id: int, before: ShopStatus, after: ShopStatus) -> bool:
+    shop = _living(session, shop_id)
+    if shop.status is not before:
+        return False
+    shop.status = after
+    audit.record(session, staff, f"shop.{after}", shop_id, before=before, after=after)
+    return True
+
+
+def _living(session: Session, shop_id: int) -> Shop:
+    shop = shops.get_for_update(session, shop_id)
+    if shop is None:
+        raise NotFound(f"There is no shop {shop_id}.")
+    if shop.status is ShopStatus.DELETING:
+        raise Conflict(f"Shop {shop_id} is being deleted and cannot be changed.")
+    return shop

@@ -1,0 +1,354 @@
+"""What each page of the admin shows, what it never shows, and what its actions do."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, select, text
+from sqlmodel import col
+
+from models.errors import DependencyUnavailable
+from models.image import Image, ImageStatus
+from models.job import Job, JobKind, JobStatus
+from models.mail import Mail, MailKind, MailStatus
+from models.shop import ApiKey, Shop, ShopStatus, SignupLink
+from models.staff import Staff
+from tests.drawings import garment
+from tests.fakes import vector_of
+from tests.shop_client import ShopClient
+from tests.unit.conftest import FakeService
+
+pytest.importorskip("greenlet", reason="the admin's library needs it: make install")
+
+from tests.unit.admin_client import Browser, new_browser
+
+CANARY = "canary-that-nobody-may-see"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A shop with one record of each kind, found again by ``mark``."""
+
+    shop: ShopClient
+    mark: str
+    ids: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def staff(service: FakeService) -> Browser:
+    return new_browser(service)
+
+
+@pytest.fixture(scope="module")
+def shelf(service: FakeService, staff: Browser) -> Shelf:
+    """Every secret in it is a canary."""
+    shop, mark = service.new_shop(), f"mark<{uuid.uuid4().hex}>"
+    photo = shop.add(garment(), name=mark, sku=mark)["ImageID"]
+    service.embed(shop.shop_id, photo, vector_of("dress"))
+    failed = shop.add(garment(seed=1), name="A failed photo")["ImageID"]
+    service.set_status(failed, ImageStatus.FAILED, f"Damaged: {mark}")
+    shop.ask(f"dress {mark}")
+    with service.database.transaction() as session:
+        link = SignupLink(shop_id=shop.shop_id, nonce=CANARY.encode(), token_hash=(CANARY + mark).encode())
+        session.add(link)
+        session.flush()
+        assert link.id is not None
+        mail = Mail(
+            shop_id=shop.shop_id,
+            link_id=link.id,
+            kind=MailKind.ACTIVATION,
+            recipient=f"{mark}@example.com",
+            status=MailStatus.FAILED,
+            error=f"refused {mark}",
+            lease_token=CANARY,
+        )
+        job = Job(
+            shop_id=shop.shop_id,
+            kind=JobKind.DELETE_SHOP,
+            status=JobStatus.FAILED,
+            counts={"photos": mark},
+            lease_token=CANARY,
+        )
+        session.add_all([mail, job])
+        session.execute(
+            text("UPDATE api_key SET secret_hmac = :secret, name = :mark WHERE shop_id = :shop"),
+            {"secret": CANARY.encode(), "mark": mark, "shop": shop.shop_id},
+        )
+        session.execute(text("UPDATE shop SET name = :n WHERE id = :i"), {"n": mark, "i": shop.shop_id})
+        session.execute(
+            text("UPDATE staff SET password_hash = :p WHERE id = :id"), {"p": CANARY, "id": staff.staff_id}
+        )
+        session.execute(
+            text("UPDATE staff_session SET token_hash = :t WHERE staff_id = :id"),
+            {"t": CANARY.encode(), "id": staff.staff_id},
+        )
+        key = session.scalars(select(ApiKey).where(col(ApiKey.shop_id) == shop.shop_id)).one()
+        session.flush()
+        ids = {"image": photo, "failed": failed, "mail": mail.id, "job": job.id, "api-key": key.id}
+    prompt = _prompt_id(service, shop.shop_id)
+    return Shelf(shop, mark, ids | {"shop": shop.shop_id, "prompt": prompt})
+
+
+def _prompt_id(service: FakeService, shop_id: int) -> str:
+    with service.database.transaction() as session:
+        return str(session.scalar(text("SELECT id FROM prompt WHERE shop_id = :s"), {"s": shop_id}))
+
+
+def _escaped(mark: str) -> str:
+    return mark.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _shows_no_secret(page: str) -> None:
+    for secret in (CANARY, CANARY.encode().hex(), "canary"):
+        assert secret not in page
+
+
+LISTS = {
+    "shop": "",
+    "api-key": "?shop_id={shop}",
+    "image": "?shop_id={shop}",
+    "prompt": "?shop_id={shop}",
+    "job": "?shop_id={shop}",
+    "mail": "?shop_id={shop}",
+}
+
+
+@pytest.mark.parametrize("identity", LISTS)
+def test_a_list_shows_the_record_and_no_secret(staff: Browser, shelf: Shelf, identity: str) -> None:
+    answer = staff.get(f"/{identity}/list{LISTS[identity].format(**shelf.ids)}")
+    assert answer.status_code == 200
+    assert _escaped(shelf.mark) in answer.text
+    assert shelf.mark not in answer.text
+    _shows_no_secret(answer.text)
+
+
+@pytest.mark.parametrize("identity", LISTS)
+def test_details_show_the_record_and_no_secret(staff: Browser, shelf: Shelf, identity: str) -> None:
+    answer = staff.get(f"/{identity}/details/{shelf.ids[identity]}")
+    assert answer.status_code == 200
+    assert _escaped(shelf.mark) in answer.text
+    assert shelf.mark not in answer.text
+    _shows_no_secret(answer.text)
+
+
+@pytest.mark.parametrize(
+    ("identity", "shown"),
+    [("category", "Dresses"), ("style", "Bohemian"), ("age-group", "Adults"), ("staff", "@staff.example")],
+)
+def test_the_shared_tables_are_shown(staff: Browser, shelf: Shelf, identity: str, shown: str) -> None:
+    page = staff.get(f"/{identity}/list").text
+    assert shown in page
+    _shows_no_secret(page)
+    details = staff.get(f"/{identity}/details/1")
+    assert details.status_code == 200
+    _shows_no_secret(details.text)
+    assert shelf.mark not in page
+
+
+def test_the_audit_is_shown_and_cannot_be_changed(staff: Browser) -> None:
+    page = staff.get("/audit-entry/list?search=staff.login")
+    assert staff.email in page.text
+    _shows_no_secret(page.text)
+    for method, path in (("GET", "/create"), ("GET", "/edit/1"), ("DELETE", "/delete?pks=1")):
+        answer = staff.http.request(
+            method, f"/admin/audit-entry{path}", headers={"Sec-Fetch-Site": "same-origin"}
+        )
+        assert answer.status_code == 403, path
+
+
+def test_a_photo_has_a_thumbnail_that_opens(staff: Browser, shelf: Shelf, service: FakeService) -> None:
+    page = staff.get(f"/image/list?shop_id={shelf.ids['shop']}&status=embedded").text
+    address = page.split("<img src='")[1].split("'")[0].replace("&amp;", "&")
+    assert address.startswith("/media/")
+    assert service.http.get(address).status_code == 200
+    assert "A failed photo" not in page
+
+
+def test_a_prompt_shows_its_results(staff: Browser, shelf: Shelf) -> None:
+    page = staff.get(f"/prompt/details/{shelf.ids['prompt']}").text
+    assert f"/admin/image/details/{shelf.ids['image']}" in page
+    assert "<img src='/media/" in page
+
+
+def test_a_failed_photo_is_retried(staff: Browser, shelf: Shelf, service: FakeService) -> None:
+    failed, embedded = shelf.ids["failed"], shelf.ids["image"]
+    service.set_status(failed, ImageStatus.FAILED, "Damaged.")
+    said = staff.act("image", "retry", failed, embedded)
+    assert said == "1 photo queued again. 1 photo left alone: did not fail."
+    with service.database.transaction() as session:
+        rows = {row.id: row for row in session.scalars(select(Image).where(col(Image.id).in_([failed])))}
+    assert (rows[failed].status, rows[failed].attempts, rows[failed].error) == (ImageStatus.PENDING, 0, None)
+    assert staff.audited("photo.retry")[-1] == (str(failed), {"before": "failed", "after": "pending"})
+
+
+def test_an_embedded_photo_is_written_to_the_index_again(
+    staff: Browser, service: FakeService, shop: ShopClient
+) -> None:
+    photo = shop.add(garment())["ImageID"]
+    assert "left alone" in staff.act("image", "reindex", photo)
+    service.embed(shop.shop_id, photo)
+    assert staff.act("image", "reindex", photo) == "1 photo queued for the index."
+    assert shop.get(photo).json()["status"] == "pending"
+    assert staff.audited("photo.reindex") == [(str(photo), {"before": "embedded", "after": "pending"})]
+
+
+def test_a_shop_is_suspended_and_let_in_again(staff: Browser, shop: ShopClient) -> None:
+    assert staff.act("shop", "activate", shop.shop_id) == "1 shop not suspended before."
+    assert staff.act("shop", "suspend", shop.shop_id) == "1 shop suspended."
+    assert staff.act("shop", "suspend", shop.shop_id) == "1 shop not active before."
+    assert staff.act("shop", "activate", shop.shop_id) == "1 shop active again."
+    assert shop.request("GET", "/api/categories/").status_code == 200
+    suspended = [entry for entry in staff.audited("shop.suspended") if entry[0] == str(shop.shop_id)]
+    assert suspended == [(str(shop.shop_id), {"before": "active", "after": "suspended"})]
+
+
+def test_a_shops_limits_are_edited(staff: Browser, service: FakeService, shop: ShopClient) -> None:
+    path = f"/shop/edit/{shop.shop_id}"
+    assert staff.get(path).status_code == 200
+    fields = {"name": " Rose & Co ", "requests_per_minute": "120", "max_photos": "", "save": "Save"}
+    assert staff.post(path, data=fields).status_code == 302
+    with service.database.transaction() as session:
+        stored = session.get(Shop, shop.shop_id)
+        assert stored is not None
+        assert (stored.name, stored.requests_per_minute, stored.max_photos) == ("Rose & Co", 120, None)
+    before = {"name": "Test shop", "requests_per_minute": None}
+    after = {"name": "Rose & Co", "requests_per_minute": 120}
+    assert (str(shop.shop_id), {"before": before, "after": after}) in staff.audited("shop.update")
+    assert "120" in staff.get(path).text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", "x" * 251),
+        ("max_photos", "0"),
+        ("max_photos", "2147483648"),
+        ("max_photos", "x"),
+    ],
+)
+def test_a_wrong_value_is_told_and_changes_nothing(
+    staff: Browser, service: FakeService, shop: ShopClient, field: str, value: str
+) -> None:
+    fields = {"name": "Rose", "status": "deleting", "save": "Save"} | {field: value}
+    answer = staff.post(f"/shop/edit/{shop.shop_id}", data=fields)
+    assert answer.status_code == 400
+    assert "invalid-feedback" in answer.text
+    with service.database.transaction() as session:
+        stored = session.get(Shop, shop.shop_id)
+        assert stored is not None
+        assert (stored.name, stored.status) == ("Test shop", ShopStatus.ACTIVE)
+
+
+def test_a_shop_that_is_being_deleted_stays_so(
+    staff: Browser, service: FakeService, shop: ShopClient
+) -> None:
+    with service.database.transaction() as session:
+        stored = session.get(Shop, shop.shop_id)
+        assert stored is not None
+        stored.status = ShopStatus.DELETING
+    sentence = f"Shop {shop.shop_id} is being deleted and cannot be changed."
+    assert staff.act("shop", "activate", shop.shop_id) == sentence
+    answer = staff.post(f"/shop/edit/{shop.shop_id}", data={"name": "Rose", "save": "Save"})
+    assert (answer.status_code, sentence in answer.text) == (400, True)
+
+
+def test_staff_deactivate_each_other_but_not_themselves(staff: Browser, service: FakeService) -> None:
+    other = new_browser(service)
+    assert staff.act("staff", "deactivate", other.staff_id, staff.staff_id).startswith("You cannot")
+    assert other.get("/", follow_redirects=False).status_code == 200
+    assert staff.act("staff", "deactivate", other.staff_id) == "1 person deactivated."
+    assert other.get("/", follow_redirects=False).status_code == 303
+    assert staff.audited("staff.deactivate") == [(other.email, {"was_active": True, "sessions_ended": 1})]
+    with service.database.transaction() as session:
+        row = session.get(Staff, other.staff_id)
+        assert row is not None
+        assert not row.active
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/shop/details/0", 404),
+        ("/shop/details/99999999999999999999", 404),
+        ("/shop/details/abc", 404),
+        ("/prompt/details/abc", 404),
+        ("/nothing/list", 404),
+        ("/shop/list?page=abc", 400),
+        ("/shop/list?pageSize=0", 400),
+        ("/shop/list?sortBy=password_hash", 400),
+        ("/image/list?shop_id=abc", 400),
+        ("/image/list?shop_id=99999999999", 400),
+        ("/shop/list?search=%00", 400),
+        ("/image/list?status=nonsense", 200),
+        ("/shop/export/csv", 403),
+        ("/api-key/export/json", 403),
+        ("/api-key/1/secret_hmac/download/", 404),
+        ("/staff/edit/1", 403),
+        ("/image/edit/1", 403),
+        ("/api-key/create", 403),
+    ],
+)
+def test_a_malformed_or_forbidden_request_is_told(
+    staff: Browser, shelf: Shelf, path: str, status: int
+) -> None:
+    answer = staff.get(path)
+    assert answer.status_code == status
+    for word in ("Traceback", "psycopg2", "SELECT", "sqlalchemy"):
+        assert word not in answer.text
+    _shows_no_secret(answer.text)
+    assert shelf.mark not in answer.text
+
+
+@pytest.mark.parametrize("pks", ["", "abc", "0", "99999999999999", ",".join(map(str, range(1, 103)))])
+def test_a_malformed_selection_is_told(staff: Browser, pks: str) -> None:
+    answer = staff.get("/image/action/retry", params={"pks": pks})
+    assert (answer.status_code, 'role="alert">' in answer.text) == (200, True)
+    assert "retry" in answer.text
+    assert staff.http.delete("/admin/shop/delete", headers={"Sec-Fetch-Site": "same-origin"}).status_code in {
+        400,
+        403,
+    }
+
+
+@pytest.mark.parametrize(
+    "error", [DependencyUnavailable("The database does not answer."), ValueError(CANARY)]
+)
+def test_a_failure_is_a_sentence_without_its_text(
+    staff: Browser, monkeypatch: pytest.MonkeyPatch, shop: ShopClient, error: Exception
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("db.session.Database.run", fail)
+    said = staff.act("shop", "suspend", shop.shop_id)
+    assert said.startswith(
+        ("The database does not answer.", "Something went wrong, and nothing was changed.")
+    )
+    assert CANARY not in said
+    edit = staff.post(f"/shop/edit/{shop.shop_id}", data={"name": "Rose", "save": "Save"})
+    assert edit.status_code == 400
+    assert CANARY not in edit.text
+    assert said.split(",")[0] in edit.text
+
+
+def test_no_page_waits_for_the_database_on_the_event_loop(staff: Browser, shelf: Shelf) -> None:
+    threads: set[str] = set()
+
+    def note(*_: object) -> None:
+        threads.add(threading.current_thread().name.rsplit("_", 1)[0])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        for identity in LISTS:
+            staff.get(f"/{identity}/list?search=x&status=failed")
+            staff.get(f"/{identity}/details/{shelf.ids[identity]}")
+        staff.get(f"/shop/edit/{shelf.ids['shop']}")
+        staff.act("shop", "activate", shelf.ids["shop"])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert threads == {"database"}
