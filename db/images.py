@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -95,6 +95,19 @@ def list_page(session: Session, shop_id: int, after_id: int | None, limit: int) 
     if after_id is not None:
         query = query.where(col(Image.id) < min(after_id, MAX_ID))
     return [ImageRow(*row) for row in session.execute(query)]
+
+
+def living(session: Session, shop_id: int, ids: Collection[int]) -> dict[int, Image]:
+    """Those of ``ids`` that are photos of the shop and not being deleted."""
+    query = select(Image).where(col(Image.shop_id) == shop_id, col(Image.id).in_(ids))
+    rows = session.scalars(query.where(col(Image.status) != ImageStatus.DELETING)).all() if ids else []
+    return {row.id: row for row in rows if row.id is not None}
+
+
+def oldest(session: Session, shop_id: int, after_id: int, until_id: int, limit: int) -> list[ImageRow]:
+    """Up to ``limit`` photos, oldest first, with ids above ``after_id`` and up to ``until_id``."""
+    query = _visible(shop_id).where(col(Image.id) > after_id, col(Image.id) <= until_id)
+    return [ImageRow(*row) for row in session.execute(query.order_by(col(Image.id)).limit(limit))]
 
 
 def embedded_rows(session: Session, shop_id: int, ids: Sequence[int]) -> dict[int, ImageRow]:

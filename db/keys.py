@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from db.open_shops import closed
 from models.errors import Conflict, NotFound
 from models.shop import ApiKey, KeyScope, Shop, ShopStatus
 
@@ -128,8 +129,13 @@ def locked(session: Session, shop_id: int, key_id: int) -> ApiKey:
 
 
 def lock_shop(session: Session, shop_id: int) -> None:
-    """Let one transaction at a time add keys, so that their number can be limited."""
-    session.execute(select(col(Shop.id)).where(col(Shop.id) == shop_id).with_for_update(key_share=True))
+    """Let one transaction at a time add keys, so that their number can be limited.
+
+    Raises NotAuthenticated where the shop is not active any more.
+    """
+    query = select(col(Shop.status)).where(col(Shop.id) == shop_id).with_for_update(key_share=True)
+    if session.scalar(query) is not ShopStatus.ACTIVE:
+        raise closed()
 
 
 def count_active(session: Session, shop_id: int) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, literal, select
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Tuple, insert, literal, select, tuple_
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -22,3 +26,50 @@ def record(session: Session, prompt: Prompt) -> None:
     row = insert(Prompt).from_select(list(values), shop.with_for_update(read=True, of=Shop))
     if session.execute(row.returning(col(Prompt.id))).one_or_none() is None:
         raise closed()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page of the log begins: after this prompt. Ids tell apart what was logged at one moment."""
+
+    created_at: datetime
+    prompt_id: UUID
+
+
+def get(session: Session, shop_id: int, prompt_id: UUID) -> Prompt | None:
+    """One prompt of the shop."""
+    query = select(Prompt).where(col(Prompt.shop_id) == shop_id, col(Prompt.id) == prompt_id)
+    return session.scalars(query).one_or_none()
+
+
+def newest(
+    session: Session,
+    shop_id: int,
+    after: Place | None,
+    span: tuple[datetime | None, datetime | None],
+    limit: int,
+) -> list[Prompt]:
+    """Up to ``limit`` prompts, newest first: logged from ``span``'s begin on and before its end."""
+    since, until = span
+    query = select(Prompt).where(col(Prompt.shop_id) == shop_id)
+    if since is not None:
+        query = query.where(col(Prompt.created_at) >= since)
+    if until is not None:
+        query = query.where(col(Prompt.created_at) < until)
+    if after is not None:
+        query = query.where(_place() < tuple_(literal(after.created_at), literal(after.prompt_id)))
+    query = query.order_by(col(Prompt.created_at).desc(), col(Prompt.id).desc())
+    return list(session.scalars(query.limit(limit)))
+
+
+def oldest(session: Session, shop_id: int, after: Place | None, until: datetime, limit: int) -> list[Prompt]:
+    """Up to ``limit`` prompts, oldest first, logged at ``until`` at the latest."""
+    query = select(Prompt).where(col(Prompt.shop_id) == shop_id, col(Prompt.created_at) <= until)
+    if after is not None:
+        query = query.where(_place() > tuple_(literal(after.created_at), literal(after.prompt_id)))
+    query = query.order_by(col(Prompt.created_at), col(Prompt.id))
+    return list(session.scalars(query.limit(limit)))
+
+
+def _place() -> Tuple:
+    return tuple_(col(Prompt.created_at), col(Prompt.id))

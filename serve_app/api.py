@@ -16,11 +16,13 @@ from serve_app.cors import Preflight
 from serve_app.middleware import BodyLimit, RequestContext, ResponseHeaders, TrailingSlash
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
 from serve_app.routes import (
+    export,
     health,
     image_collection,
     keys,
     media,
     my_shop,
+    prompts,
     recommendations,
     staff,
     taxonomies,
@@ -49,7 +51,19 @@ def create_api(services: Services) -> FastAPI:
 
     api = FastAPI(title="Fashion Recommender", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     api.state.services = services
-    for module in (image_collection, recommendations, taxonomies, keys, staff, my_shop, usage, media, health):
+    for module in (
+        image_collection,
+        recommendations,
+        taxonomies,
+        keys,
+        staff,
+        my_shop,
+        usage,
+        prompts,
+        export,
+        media,
+        health,
+    ):
         api.include_router(module.router)
     _mount_admin(api, services)
     api.add_exception_handler(AppError, app_error)

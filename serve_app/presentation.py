@@ -9,7 +9,9 @@ from starlette.datastructures import URL
 from db.images import ImageRow
 from models.image import ImageStatus
 from models.image_api import ImageDetail
+from models.prompt_api import PromptDetail, PromptResult, ShownImage
 from models.recommendation_api import Recommendation
+from serve_app.prompt_history import PromptEntry
 from serve_app.secrets import PhotoSigner
 
 
@@ -51,6 +53,33 @@ class Presenter:
     def recommendation(self, row: ImageRow, score: float, rank: int) -> Recommendation:
         return Recommendation(**self._public(row), score=score, rank=rank)
 
+    def prompt(self, entry: PromptEntry) -> PromptDetail:
+        prompt = entry.prompt
+        results = zip(prompt.result_ids, prompt.scores, strict=True)
+        return PromptDetail(
+            prompt_id=prompt.id,
+            prompt=prompt.prompt,
+            number_recommended=prompt.number_recommended,
+            filters=prompt.filters,
+            model=prompt.model_key,
+            duration_ms=prompt.duration_ms,
+            key_id=prompt.api_key_id,
+            created_at=entry.place.created_at,
+            results=[
+                PromptResult(ImageID=image_id, score=score, rank=rank, image=self._shown(entry, image_id))
+                for rank, (image_id, score) in enumerate(results, start=1)
+            ],
+        )
+
+    def _shown(self, entry: PromptEntry, image_id: int) -> ShownImage | None:
+        image = entry.images.get(image_id)
+        if image is None:
+            return None
+        return ShownImage(sku=image.sku, name=image.name, Photo=self._photo(image_id, image.photo_sha256))
+
+    def _photo(self, image_id: int, photo_sha256: str) -> str:
+        return self.at(self._signer.path(image_id, photo_sha256))
+
     def _public(self, row: ImageRow) -> dict[str, Any]:
         image = row.image
         return {
@@ -67,5 +96,5 @@ class Presenter:
             "age_group_name": row.age_group_name,
             "attributes": image.attributes,
             "product_url": image.product_url,
-            "Photo": self._base_url + self._signer.path(row.image_id, image.photo_sha256),
+            "Photo": self._photo(row.image_id, image.photo_sha256),
         }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from configs.serving import AccountArgs, LimitArgs, PhotoArgs
 from db.media import MediaStore
 from db.session import Database
 from serve_app.callers import CallerCache
+from serve_app.export_turns import ExportTurns
 from serve_app.passwords import Passwords
 from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
 from serve_app.rate_limits import RateLimiter
@@ -35,3 +36,4 @@ class Services:
     cookie_secret: str
     public_url: str | None = None
     trusted_proxies: int = 0
+    exports: ExportTurns = field(default_factory=ExportTurns)
