@@ -100,6 +100,15 @@ def test_pages_can_read_errors_too(publishable: Publishable) -> None:
         assert (answer.status_code, answer.headers[ALLOW]) == (status, PAGE)
 
 
+def test_a_page_that_asks_too_often_can_read_when_to_come_back(publishable: Publishable) -> None:
+    client = publishable(requests_per_minute=1)
+    assert ask(client, PAGE).status_code == 200
+    answer = ask(client, PAGE)
+    assert_problem(answer, 429, "too_many_requests")
+    assert answer.headers[ALLOW] == PAGE
+    assert {"retry-after", "ratelimit"} <= set(answer.headers)
+
+
 def test_browsers_cannot_use_a_secret_key(shop: ShopClient) -> None:
     for origin in (PAGE, OTHER):
         answer = ask(shop, origin)

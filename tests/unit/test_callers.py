@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, event, update
+from sqlalchemy import delete, update
 from sqlmodel import col
 
 from configs.serving import AccountArgs
@@ -21,6 +20,7 @@ from models.errors import DependencyUnavailable, NotAuthenticated
 from models.shop import ApiKey, KeyScope, Shop, ShopStatus
 from serve_app.callers import IDLE_S, MAX_AGE_S, CallerCache
 from serve_app.secrets import KeyMint
+from tests.statements import statements
 
 MINT = KeyMint("0123456789abcdef" * 4)
 
@@ -88,23 +88,6 @@ def cache(database: Database, clock: Clock) -> CallerCache:
 @pytest.fixture
 def key(database: Database) -> Key:
     return new_key(database)
-
-
-@contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
-    """What is sent through it meanwhile."""
-    sent: list[str] = []
-    with database.transaction() as session:
-        engine = session.get_bind()
-
-    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def reads(sent: list[str]) -> int:

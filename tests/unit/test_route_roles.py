@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
+from serve_app.cors import SHOPPER_PATHS
 from tests.drawings import garment
 from tests.unit.conftest import FakeService
 from tests.unit.route_roles import ORDER, ROLES, all_routes, new_world
@@ -113,6 +114,13 @@ def test_every_route_is_in_the_table(service: FakeService) -> None:
     found = set(all_routes(application.routes))
     assert found - TABLE.keys() == set(), "new routes: say here who may call them"
     assert TABLE.keys() - found == set(), "these routes are gone"
+
+
+def test_browsers_may_ask_before_they_call_what_publishable_keys_may() -> None:
+    """A route that publishable keys may call and that no preflight opens would not work in a browser."""
+    for (_, path), row in TABLE.items():
+        nobody, publishable, *_rest = row.answers.split()
+        assert (nobody, publishable) != ("401", "200") or path in SHOPPER_PATHS
 
 
 @pytest.mark.parametrize("route", TABLE, ids=" ".join)
