@@ -12,11 +12,12 @@ from sqlalchemy.orm import Session
 
 from db import images, taxonomies
 from db.images import ImageRow
-from db.media import MediaStore, photo_key
+from db.media import MediaStore, image_prefix, photo_key
 from db.open_shops import lock_open
-from models.errors import DependencyUnavailable, InvalidInput, NotFound, UnknownReference
+from models.errors import DependencyUnavailable, InvalidInput, NotFound, QuotaExceeded, UnknownReference
 from models.image import Image, ImageStatus, PhotoColumns
 from models.image_api import ImageChanges, ImageFields
+from serve_app.callers import Caller
 from serve_app.photos import PhotoInfo, PhotoLimits, check_photo
 from serve_app.services import Services
 
@@ -26,15 +27,16 @@ _LISTS = {"Category": "/api/categories/", "Styles": "/api/styles/", "AgeGroup": 
 _COLUMNS = {"Category": "category_id", "Styles": "style_id", "AgeGroup": "age_group_id"}
 
 
-async def add_image(services: Services, shop_id: int, fields: ImageFields, photo: bytes) -> ImageRow:
+async def add_image(services: Services, caller: Caller, fields: ImageFields, photo: bytes) -> ImageRow:
     """Check the photo, store it and its row as ``pending``.
 
-    Raises the photo errors of ``check_photo``, UnknownReference, Conflict (sku taken).
+    Raises the photo errors of ``check_photo``, UnknownReference, Conflict (sku taken), QuotaExceeded.
     """
+    await services.photo_quota.refuse_early(services.database, caller)
     info = await _checked(services, photo)
-    store = partial(_insert, services.media, shop_id, fields, photo, info)
+    store = partial(_insert_within_quota, services, caller, fields, photo, info)
     image_id = await services.database.run(store)
-    return await get_image(services, shop_id, image_id)
+    return await get_image(services, caller.shop_id, image_id)
 
 
 async def change_image(
@@ -91,6 +93,18 @@ def no_such_image(image_id: int) -> NotFound:
 async def _checked(services: Services, photo: bytes) -> PhotoInfo:
     limits = PhotoLimits(services.photos.max_bytes, services.photos.max_pixels)
     return await asyncio.to_thread(check_photo, photo, limits)
+
+
+def _insert_within_quota(
+    services: Services, caller: Caller, fields: ImageFields, photo: bytes, info: PhotoInfo, session: Session
+) -> int:
+    image_id = _insert(services.media, caller.shop_id, fields, photo, info, session)
+    try:
+        services.photo_quota.require_room(session, caller)
+    except QuotaExceeded:
+        _remove_file(services.media, image_prefix(caller.shop_id, image_id))
+        raise
+    return image_id
 
 
 def _insert(
@@ -151,11 +165,11 @@ def _update(
 
 
 def _remove_file(media: MediaStore, key: str) -> None:
-    """The change is committed; a file that cannot be removed now goes with its photo's folder later."""
+    """No row names it; one that cannot be removed now does no harm, and goes with its folder later."""
     try:
         media.delete_tree(key)
     except DependencyUnavailable:
-        logger.warning("the replaced photo file %s could not be removed", key)
+        logger.warning("the photo file %s could not be removed", key)
 
 
 def _photo_columns(photo: bytes, info: PhotoInfo) -> PhotoColumns:

@@ -10,6 +10,7 @@ from db.session import Database
 from serve_app.callers import CallerCache
 from serve_app.export_turns import ExportTurns
 from serve_app.passwords import Passwords
+from serve_app.photo_quota import PhotoQuota
 from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
@@ -26,6 +27,7 @@ class Services:
     keys: KeyMint
     callers: CallerCache
     limiter: RateLimiter
+    photo_quota: PhotoQuota
     signer: PhotoSigner
     report_signer: ReportSigner
     limits: LimitArgs

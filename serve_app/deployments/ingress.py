@@ -17,6 +17,7 @@ from serve_app.context import ServingContext
 from serve_app.deployments.metrics import RayCounter
 from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
 from serve_app.passwords import Passwords
+from serve_app.photo_quota import PhotoQuota
 from serve_app.rate_counters import RedisCounters
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
@@ -53,6 +54,7 @@ class Ingress:
             keys=mint,
             callers=CallerCache(database, mint, args.accounts),
             limiter=_limiter(args.limits, settings),
+            photo_quota=PhotoQuota(args.limits.photos),
             signer=PhotoSigner(secret, args.photos.url_lifetime_s),
             report_signer=ReportSigner(secret),
             limits=args.limits,

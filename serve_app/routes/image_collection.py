@@ -51,7 +51,7 @@ async def create(
     """Upload a photo with its metadata. It is found by prompts once its status is `embedded`."""
     body = await body_fields(request)
     fields = validated(ImageFields, body)
-    row = await add_image(services, caller.shop_id, fields, await required_photo(body))
+    row = await add_image(services, caller, fields, await required_photo(body))
     row = await wait_until_indexed(services, row, wait_s)
     response.headers["Location"] = f"/api/image-collection/{row.image_id}/"
     return presenter.detail(row)

@@ -25,6 +25,7 @@ from models.shop import KeyScope
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
+from serve_app.photo_quota import PhotoQuota
 from serve_app.ports import Vector
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
@@ -101,6 +102,7 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         callers=CallerCache(connections, mint, AccountArgs()),
         # All tests are one client address, and time stands still.
         limiter=RateLimiter(LimitArgs(signups_per_hour=None, logins_per_minute=None), Tally(), clock=clock),
+        photo_quota=PhotoQuota(LimitArgs().photos),
         signer=PhotoSigner(ROOT_SECRET, 3600),
         report_signer=ReportSigner(ROOT_SECRET),
         limits=LimitArgs(),
