@@ -129,7 +129,7 @@ class LimitArgs(ClosedModel):
     photos: PositiveInt | None = 1_000_000
     signups_per_hour: PositiveInt | None = Field(default=60, description="From one client address.")
     logins_per_minute: PositiveInt | None = Field(
-        default=10, description="Failed staff logins, per e-mail address and per client address."
+        default=10, description="Failed staff logins from one client address; 10 times that for one e-mail."
     )
 
 

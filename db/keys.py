@@ -128,6 +128,15 @@ def locked(session: Session, shop_id: int, key_id: int) -> ApiKey:
     return key
 
 
+def locked_by_id(session: Session, key_id: int) -> ApiKey:
+    """Any shop's key, for a change in this transaction. Raises NotFound."""
+    query = select(ApiKey).where(col(ApiKey.id) == key_id).with_for_update(key_share=True)
+    key = session.scalars(query).one_or_none()
+    if key is None:
+        raise NotFound(f"There is no key {key_id}.")
+    return key
+
+
 def lock_shop(session: Session, shop_id: int) -> None:
     """Let one transaction at a time add keys, so that their number can be limited.
 

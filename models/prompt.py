@@ -18,6 +18,7 @@ class Prompt(SQLModel, table=True):
 
     __table_args__ = (
         Index("ix_prompt_shop_created", "shop_id", "created_at"),
+        Index("ix_prompt_created_at", "created_at"),  # the admin's list, over all shops
         Index("ix_prompt_api_key_id", "api_key_id"),  # else deleting a key reads the whole table
     )
 

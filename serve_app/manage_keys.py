@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from db import keys
+from db import audit, keys
 from models.errors import Conflict, InvalidInput
 from models.key_api import KeyChanges, KeyCreated, KeyFields, KeyPublic, KeyRotation, KeyStatus
 from models.shop import ApiKey, KeyScope
+from models.staff import Staff
 from serve_app.callers import Caller
 from serve_app.secrets import PREFIXES
 from serve_app.services import Services
@@ -103,6 +104,16 @@ async def revoke_key(services: Services, caller: Caller, key_id: int) -> None:
         key.revoked_at = key.revoked_at or datetime.now(UTC)
 
     await _changing(services, caller, revoked)
+
+
+def revoke_any_key(session: Session, staff: Staff, key_id: int) -> int | None:
+    """Any shop's key, by staff; returns the shop's id, None where it was revoked before. Raises NotFound."""
+    key = keys.locked_by_id(session, key_id)
+    if key.revoked_at is not None:
+        return None
+    key.revoked_at = datetime.now(UTC)
+    audit.record(session, staff, "key.revoke", key_id, public_id=key.public_id, shop_id=key.shop_id)
+    return key.shop_id
 
 
 async def _changing(services: Services, caller: Caller, work: Callable[[Session], T]) -> T:

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy.orm import Session
 
-from db import audit, shops
+from db import audit, shop_deletion
 from models.errors import Conflict, NotFound
 from models.shop import Shop, ShopStatus
 from models.staff import Staff
+from serve_app.delete_shop import request_deletion
 
 Limit = Annotated[int, Field(ge=1, le=2**31 - 1)] | None
 
@@ -50,6 +51,17 @@ def activate_shop(session: Session, staff: Staff, shop_id: int) -> bool:
     return _set_status(session, staff, shop_id, ShopStatus.SUSPENDED, ShopStatus.ACTIVE)
 
 
+def close_shop(session: Session, staff: Staff, shop_id: int) -> bool:
+    """Remove it with all that it has, as its owner can. False where that is under way. Raises NotFound."""
+    shop = shop_deletion.locked(session, shop_id)
+    if shop is not None and shop.status is ShopStatus.DELETING:
+        return False
+    before = {} if shop is None else {"name": shop.name, "email": shop.email, "status": shop.status}
+    job = request_deletion(session, shop_id)
+    audit.record(session, staff, "shop.delete", shop_id, before=before, job_id=job.id)
+    return True
+
+
 def _set_status(session: Session, staff: Staff, shop_id: int, before: ShopStatus, after: ShopStatus) -> bool:
     shop = _living(session, shop_id)
     if shop.status is not before:
@@ -60,7 +72,7 @@ def _set_status(session: Session, staff: Staff, shop_id: int, before: ShopStatus
 
 
 def _living(session: Session, shop_id: int) -> Shop:
-    shop = shops.get_for_update(session, shop_id)
+    shop = shop_deletion.locked(session, shop_id)
     if shop is None:
         raise NotFound(f"There is no shop {shop_id}.")
     if shop.status is ShopStatus.DELETING:

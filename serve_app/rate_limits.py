@@ -16,6 +16,7 @@ from serve_app.ports import EventCounter
 from serve_app.rate_counters import Counters, MemoryCounters, Slot
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+LOGIN_ADDRESSES = 10
 MAX_SHOP_COUNTERS = 200_000
 MAX_STRANGER_COUNTERS = 100_000
 
@@ -134,12 +135,16 @@ class RateLimiter:
     async def take_login(self, email: str, address: str) -> Verdict:
         """One login of staff, before its password is looked at.
 
+        An e-mail address has more room than a client address, so that no stranger alone can keep somebody
+        else from logging in.
+
         ``give_back`` it when the password was right: only failures are to count.
         """
         quota = self._args.logins_per_minute
+        of_email = None if quota is None else quota * LOGIN_ADDRESSES
         name = hashlib.sha256(email.strip().casefold().encode()).hexdigest()[:32]
         return await self._take_from_stranger(
-            _budgets((LOGINS_OF_EMAIL, name, quota), (LOGINS_OF_ADDRESS, address, quota))
+            _budgets((LOGINS_OF_EMAIL, name, of_email), (LOGINS_OF_ADDRESS, address, quota))
         )
 
     async def give_back(self, verdict: Verdict, *rules: Rule) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,9 +15,11 @@ from db import staff as people
 from models.errors import InvalidInput, NotAuthenticated
 from models.staff import Staff
 from serve_app.authenticate import STAFF_TOKEN_PREFIX, staff_token_hash
+from serve_app.rate_limits import Verdict
 from serve_app.services import Services
 from serve_app.staff_accounts import checked_email
 
+Admit = Callable[[Verdict], None]
 WRONG = "The e-mail address or the password is wrong."
 
 
@@ -29,8 +32,13 @@ class NewSession:
     expires_at: datetime
 
 
-async def login(services: Services, email: str, password: str, address: str) -> NewSession:
-    """Raises NotAuthenticated, the same and after the same work for a wrong e-mail and a wrong password."""
+async def login(services: Services, email: str, password: str, address: str, admit: Admit) -> NewSession:
+    """Raises NotAuthenticated, the same and after the same work for a wrong e-mail and a wrong password.
+
+    ``admit`` raises TooManyRequests for a refused verdict. Only failed logins count against the limits.
+    """
+    verdict = await services.limiter.take_login(email, address)
+    admit(verdict)
     staff = await _find(services, email)
     known = staff if staff is not None and staff.active else None
     if not await services.passwords.matches(password, None if known is None else known.password_hash):
@@ -44,7 +52,9 @@ async def login(services: Services, email: str, password: str, address: str) -> 
         new_hash = await services.passwords.hash_soon(password)
     start = partial(_start, staff=known, token=token, new_hash=new_hash, address=address)
     lifetime_s = services.accounts.session_h * 3600
-    return await services.database.run(partial(start, lifetime_s=lifetime_s))
+    session = await services.database.run(partial(start, lifetime_s=lifetime_s))
+    await services.limiter.give_back(verdict)
+    return session
 
 
 async def logout(services: Services, staff: Staff, session_id: int) -> None:

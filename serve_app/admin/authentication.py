@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import cast
+
 from sqladmin.authentication import AuthenticationBackend
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from models.errors import AppError, TooManyRequests
+from models.errors import AppError
 from serve_app.admin.protection import BASE, SESSION_KEY, RequireStaff, public_path
+from serve_app.routes.limits import address_of, enforce
 from serve_app.services import Services
 from serve_app.staff_sessions import login, logout
 
@@ -38,9 +42,9 @@ class StaffAuthentication(AuthenticationBackend):
     async def login(self, request: Request) -> Response | bool:
         form = await request.form()
         email, password = str(form.get("username", "")), str(form.get("password", ""))
-        address = request.client.host if request.client is not None else ""
+        address = address_of(request, self._services)
         try:
-            session = await login(self._services, email, password, address)
+            session = await login(self._services, email, password, address, partial(enforce, request))
         except AppError as error:
             return await _refused(request, error)
         request.session.clear()
@@ -58,9 +62,9 @@ class StaffAuthentication(AuthenticationBackend):
 
 
 async def _refused(request: Request, error: AppError) -> Response:
-    answer: Response = await request.app.state.templates.TemplateResponse(
-        request, "sqladmin/login.html", {"error": error.message}, status_code=error.status_code
+    return cast(
+        Response,
+        await request.app.state.templates.TemplateResponse(
+            request, "sqladmin/login.html", {"error": error.message}, status_code=error.status_code
+        ),
     )
-    if isinstance(error, TooManyRequests):
-        answer.headers["Retry-After"] = "60"
-    return answer

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from sqladmin import action
+from starlette.requests import Request
+from starlette.responses import Response
+
 from models.job import Job, JobKind, JobStatus
 from serve_app.admin import cells
 from serve_app.admin.filters import ShopFilter, one_of
 from serve_app.admin.of_shop import ShopRecordView
+from serve_app.manage_jobs import retry_job
 
 
 class JobView(ShopRecordView, model=Job):
@@ -25,3 +30,7 @@ class JobView(ShopRecordView, model=Job):
         one_of(Job.kind, JobKind, "Kind"),
         ShopFilter(Job.shop_id),
     ]
+
+    @action("retry", "Retry failed")
+    async def retry(self, request: Request) -> Response:
+        return await self.each_selected(request, retry_job, "queued again", "left alone: did not fail")

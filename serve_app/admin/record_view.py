@@ -28,7 +28,7 @@ from serve_app.services import Services
 logger = logging.getLogger("serve_app")
 MAX_SELECTED = 100
 T = TypeVar("T")
-Act = Callable[[Session, Staff, int], bool]
+Act = Callable[[Session, Staff, int], object]
 
 
 class RecordView(ModelView):
@@ -123,8 +123,8 @@ class RecordView(ModelView):
     async def each_selected(self, request: Request, act: Act, done: str, others: str) -> Response:
         """Carry out an action on the selected records, all or none; then back to the page.
 
-        ``act`` is false for a record that it does not apply to. ``done`` and ``others`` end the sentences
-        "3 photos …" and "1 photo …".
+        ``act`` gives something false for a record that it does not apply to. ``done`` and ``others`` end
+        the sentences "3 photos …" and "1 photo …".
         """
         try:
             ids = selected(request)
@@ -134,9 +134,14 @@ class RecordView(ModelView):
         except AppError as error:
             Flash.error(request, error.message)
         else:
-            self._tell(request, applied.count(True), done, Flash.success)
-            self._tell(request, applied.count(False), others, Flash.warning)
+            changed = [one for one in applied if one]
+            self.changed(ids, changed)
+            self._tell(request, len(changed), done, Flash.success)
+            self._tell(request, len(ids) - len(changed), others, Flash.warning)
         return RedirectResponse(self._back(request), 303)
+
+    def changed(self, ids: Sequence[int], results: Sequence[Any]) -> None:
+        """Called when an action on these records is committed, with the results of ``act`` that are true."""
 
     def _tell(self, request: Request, count: int, what: str, flash: Callable[[Request, str], bool]) -> None:
         if count:

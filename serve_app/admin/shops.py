@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from models.errors import InvalidInput
 from models.shop import Shop, ShopStatus
 from serve_app.admin.filters import one_of
 from serve_app.admin.record_view import RecordView
-from serve_app.manage_shops import ShopChanges, activate_shop, change_shop, suspend_shop
+from serve_app.manage_shops import ShopChanges, activate_shop, change_shop, close_shop, suspend_shop
 
 LIMIT = {
     "validators": [Optional(), NumberRange(1, MAX_ID)],
@@ -56,9 +57,16 @@ class ShopView(RecordView, model=Shop):
         except ValidationError as error:
             first = error.errors()[0]
             raise InvalidInput(f"{first['loc'][0]}: {first['msg']}.") from None
-        return await self.change(
+        shop = await self.change(
             request, lambda session, staff: change_shop(session, staff, int(pk), changes)
         )
+        self.changed([int(pk)], [shop])
+        return shop
+
+    def changed(self, ids: Sequence[int], results: Sequence[Any]) -> None:  # noqa: ARG002
+        """Their keys know the new state and limits at once here, elsewhere within seconds."""
+        for shop_id in ids:
+            self.services.callers.forget(shop_id)
 
     @action("suspend", "Suspend", "Suspend these shops? Their keys stop working within seconds.")
     async def suspend(self, request: Request) -> Response:
@@ -67,3 +75,11 @@ class ShopView(RecordView, model=Shop):
     @action("activate", "Activate", "Let these suspended shops work again?")
     async def activate(self, request: Request) -> Response:
         return await self.each_selected(request, activate_shop, "active again", "not suspended before")
+
+    @action(
+        "delete",
+        "Delete for good",
+        "Delete these shops for good, with all photos, vectors, keys and prompts? This cannot be undone.",
+    )
+    async def delete(self, request: Request) -> Response:
+        return await self.each_selected(request, close_shop, "being deleted, see Jobs", "in deletion already")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request
 
 from models.staff_api import LoginAnswer, LoginRequest, StaffPublic
 from serve_app.routes.dependencies import ServicesDep, StaffCallerDep, StaffDep
+from serve_app.routes.limits import address_of, enforce
 from serve_app.staff_sessions import login, logout
 
 router = APIRouter(prefix="/api/staff", tags=["staff"])
@@ -14,8 +17,8 @@ router = APIRouter(prefix="/api/staff", tags=["staff"])
 @router.post("/login/")
 async def log_in(body: LoginRequest, services: ServicesDep, request: Request) -> LoginAnswer:
     """A session's token, to be sent as `Authorization: Bearer TOKEN`."""
-    address = request.client.host if request.client is not None else ""
-    session = await login(services, body.email, body.password, address)
+    address = address_of(request, services)
+    session = await login(services, body.email, body.password, address, partial(enforce, request))
     request.state.response_headers["Cache-Control"] = "no-store"
     return LoginAnswer(token=session.token, expires_at=session.expires_at)
 

@@ -56,13 +56,13 @@ class Browser:
             return [(row.target, row.details) for row in rows]
 
 
-def new_browser(service: FakeService, *, login: bool = True) -> Browser:
+def new_browser(service: FakeService, *, login: bool = True, address: str = "192.0.2.1") -> Browser:
     """Of a new member of staff; on the event loop of the application's own client."""
     email = f"{uuid.uuid4().hex}@staff.example"
     with service.database.transaction() as session:
         staff: Staff = staff_accounts.create(session, email, Passwords(CHEAP).hash(PASSWORD))
         assert staff.id is not None
-    http = TestClient(service.http.app, raise_server_exceptions=False)
+    http = TestClient(service.http.app, raise_server_exceptions=False, client=(address, 50_000))
     http.portal = service.http.portal
     browser = Browser(http, service, email, staff.id)
     if login:

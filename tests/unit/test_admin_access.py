@@ -10,6 +10,7 @@ from sqlalchemy import func, update
 from sqlmodel import col
 from starlette.testclient import TestClient
 
+from configs.serving import LimitArgs
 from models.staff import StaffSession
 from serve_app import staff_accounts
 from tests.shop_client import ShopClient
@@ -154,3 +155,14 @@ def test_scripts_and_styles_come_from_here(stranger: Browser) -> None:
     answer = stranger.get("/statics/js/main.js")
     assert answer.status_code == 200
     assert "max-age" in answer.headers["cache-control"]
+
+
+def test_logins_are_limited_here_too(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger = new_browser(service, login=False, address="192.0.2.8")
+    limiter = service.http.app.state.services.limiter  # type: ignore[attr-defined]
+    monkeypatch.setattr(limiter, "_args", LimitArgs(logins_per_minute=1))
+    assert stranger.login("wrong horse battery").status_code == 401
+    answer = stranger.login()
+    assert answer.status_code == 429
+    assert "Failed logins are limited to 1 a minute." in answer.text
+    assert 1 <= int(answer.headers["retry-after"]) <= 60

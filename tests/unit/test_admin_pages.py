@@ -206,6 +206,50 @@ def test_a_shop_is_suspended_and_let_in_again(staff: Browser, shop: ShopClient) 
     assert suspended == [(str(shop.shop_id), {"before": "active", "after": "suspended"})]
 
 
+def test_a_suspended_shops_keys_stop_working(staff: Browser, shop: ShopClient) -> None:
+    assert shop.request("GET", "/api/categories/").status_code == 200
+    staff.act("shop", "suspend", shop.shop_id)
+    assert shop.request("GET", "/api/categories/").status_code == 401
+
+
+def test_a_key_is_revoked(staff: Browser, service: FakeService, shop: ShopClient) -> None:
+    assert shop.request("GET", "/api/categories/").status_code == 200
+    with service.database.transaction() as session:
+        key = session.scalars(select(ApiKey).where(col(ApiKey.shop_id) == shop.shop_id)).one()
+    assert key.id is not None
+    assert staff.act("api-key", "revoke", key.id) == "1 api key revoked."
+    assert shop.request("GET", "/api/categories/").status_code == 401
+    assert staff.act("api-key", "revoke", key.id) == "1 api key revoked before."
+    audited = [(str(key.id), {"public_id": key.public_id, "shop_id": shop.shop_id})]
+    assert staff.audited("key.revoke") == audited
+    assert staff.act("api-key", "revoke", 2**31 - 1) == f"There is no key {2**31 - 1}."
+
+
+def test_a_shop_is_deleted_by_the_use_case_of_its_owner(
+    staff: Browser, service: FakeService, shop: ShopClient
+) -> None:
+    assert staff.act("shop", "delete", shop.shop_id) == "1 shop being deleted, see Jobs."
+    assert shop.request("GET", "/api/categories/").status_code == 401
+    assert staff.act("shop", "delete", shop.shop_id) == "1 shop in deletion already."
+    with service.database.transaction() as session:
+        job = session.scalars(select(Job).where(col(Job.shop_id) == shop.shop_id)).one()
+    assert (job.kind, job.status) == (JobKind.DELETE_SHOP, JobStatus.QUEUED)
+    ((target, details),) = staff.audited("shop.delete")
+    assert (target, details["job_id"]) == (str(shop.shop_id), job.id)
+    assert details["before"]["status"] == "active"
+
+
+def test_a_failed_job_is_retried(staff: Browser, shelf: Shelf, service: FakeService) -> None:
+    assert staff.act("job", "retry", shelf.ids["job"]) == "1 job queued again."
+    assert staff.act("job", "retry", shelf.ids["job"]) == "1 job left alone: did not fail."
+    with service.database.transaction() as session:
+        job = session.get(Job, shelf.ids["job"])
+        assert job is not None
+        assert job.status is JobStatus.QUEUED
+        job.status = JobStatus.FAILED
+    assert len(staff.audited("job.retry")) == 1
+
+
 def test_a_shops_limits_are_edited(staff: Browser, service: FakeService, shop: ShopClient) -> None:
     path = f"/shop/edit/{shop.shop_id}"
     assert staff.get(path).status_code == 200

@@ -129,6 +129,8 @@ async def test_only_failed_logins_count_by_address_and_by_email() -> None:
         await limited.give_back(good)
     for _ in range(2):
         assert (await limited.take_login("ada@example.com", "192.0.2.1")).error() is None
+    for stranger in range(18):
+        assert (await limited.take_login("ada@example.com", f"198.51.100.{stranger}")).error() is None
     assert (await limited.take_login(" Ada@Example.com", "192.0.2.2")).error() is not None
     assert (await limited.take_login("eve@example.com", "192.0.2.1")).error() is not None
     free = await limited.take_login("eve@example.com", "192.0.2.2")

@@ -102,6 +102,9 @@ if find_spec("greenlet") is not None:
                 "image/action/reindex",
                 "shop/action/suspend",
                 "shop/action/activate",
+                "shop/action/delete",
+                "api-key/action/revoke",
+                "job/action/retry",
                 "staff/action/deactivate",
             )
         },

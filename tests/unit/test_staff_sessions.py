@@ -10,7 +10,9 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import func, select, update
 from sqlmodel import col
+from starlette.testclient import TestClient
 
+from configs.serving import LimitArgs
 from models.staff import AuditEntry, Staff, StaffSession
 from serve_app import staff_accounts
 from serve_app.authenticate import staff_token_hash
@@ -179,3 +181,26 @@ def test_a_shops_key_is_no_session(service: FakeService, shop: ShopClient, perso
     assert_problem(person.me("st_" + "x" * 43), 401, "not_authenticated")
     answer = service.http.get("/api/image-collection/", headers={"Authorization": f"Bearer {person.token()}"})
     assert_problem(answer, 401, "not_authenticated")
+
+
+def test_failed_logins_are_limited_and_good_ones_are_not(
+    service: FakeService, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = service.http.app
+    limiter = app.state.services.limiter  # type: ignore[attr-defined]
+    monkeypatch.setattr(limiter, "_args", LimitArgs(logins_per_minute=2))
+    # Failures are counted by the client's address, and the other tests have one of their own.
+    http = TestClient(app, client=("192.0.2.7", 50_000), raise_server_exceptions=False)
+    http.portal = service.http.portal
+
+    def login(password: str) -> Any:
+        return http.post(LOGIN, json={"email": person.email, "password": password})
+
+    for _ in range(3):
+        assert login(PASSWORD).status_code == 200
+    for _ in range(2):
+        assert_problem(login("wrong horse battery"), 401, "not_authenticated")
+    answer = login(PASSWORD)
+    assert_problem(answer, 429, "too_many_requests")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert person.audited().count("staff.login_failed") == 2

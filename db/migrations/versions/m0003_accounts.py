@@ -32,6 +32,7 @@ def downgrade() -> None:
         op.drop_index(f"ix_image_{column}", "image")
     op.drop_index("ix_image_metadata_work", "image")
     op.drop_index("ix_prompt_api_key_id", "prompt")
+    op.drop_index("ix_prompt_created_at", "prompt")
     for column in ("metadata_revision", "indexed_revision"):
         op.drop_column("image", column)
     for column in ("name", "allowed_origins", "max_images", "requests_per_minute", "replaced_by_id"):
@@ -55,6 +56,7 @@ def extend_shops() -> None:
     op.add_column("api_key", sa.Column("requests_per_minute", sa.Integer()))
     op.add_column("api_key", reference("replaced_by_id", "api_key", "SET NULL"))
     op.create_index("ix_prompt_api_key_id", "prompt", ["api_key_id"])
+    op.create_index("ix_prompt_created_at", "prompt", ["created_at"])
 
 
 def extend_images() -> None:
