@@ -11,12 +11,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from models.errors import Conflict
+from db.session import violated_constraint
+from models.errors import Conflict, UnknownReference
 from models.image import Image, ImageStatus, PhotoColumns
 from models.shop import Shop, ShopStatus
 from models.taxonomy import AgeGroup, Category, Style
 
 MAX_ID = 2**31 - 1
+_REFERENCES = {
+    "image_category_id_fkey": ("Category", "/api/categories/"),
+    "image_style_id_fkey": ("Styles", "/api/styles/"),
+    "image_age_group_id_fkey": ("AgeGroup", "/api/age-groups/"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,23 +42,32 @@ class ImageRow:
 
 
 def insert(session: Session, image: Image) -> Image:
-    """Store a new photo's row; its id is set afterwards. Raises ``Conflict`` for a sku that is in use."""
+    """Store a new photo's row; its id is set afterwards. Raises what ``save`` raises."""
     save(session, image)
     return image
 
 
 def save(session: Session, image: Image) -> None:
-    """Write a new or changed row now. Raises ``Conflict`` for a sku that is in use."""
-    sku = image.sku
+    """Write a new or changed row now.
+
+    Raises ``Conflict`` for a sku that is in use, ``UnknownReference`` for a term that does not exist. The
+    constraints decide, so another transaction that takes the sku or deletes the term is no matter.
+    """
+    sku, terms = image.sku, (image.category_id, image.style_id, image.age_group_id)
     try:
         with session.begin_nested():
             session.add(image)
     except IntegrityError as error:
-        if _constraint(error) == "uq_image_shop_sku":
+        constraint = violated_constraint(error)
+        if constraint == "uq_image_shop_sku":
             message = (
                 f"The sku '{sku}' belongs to another photo of this shop. Change that one, or use another sku."
             )
             raise Conflict(message).at("/sku") from error
+        for (name, (field, path)), term_id in zip(_REFERENCES.items(), terms, strict=True):
+            if constraint == name:
+                message = f"{field} {term_id} does not exist. GET {path} lists the ids."
+                raise UnknownReference(message).at(f"/{field}") from error
         raise
 
 
@@ -200,7 +215,3 @@ def _change_status(
         .returning(col(Image.id))
     )
     return session.execute(change).one_or_none() is not None
-
-
-def _constraint(error: IntegrityError) -> str | None:
-    return getattr(getattr(error.orig, "diag", None), "constraint_name", None)

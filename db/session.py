@@ -16,6 +16,7 @@ from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
     DisconnectionError,
+    IntegrityError,
     InterfaceError,
     NoSuchModuleError,
     OperationalError,
@@ -31,6 +32,7 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_S = 10
+LONG_STATEMENT_TIMEOUT_S = 80  # below the time that a request may take
 PING_AFTER_S = 1.0
 QUERY_CANCELED = "57014"
 
@@ -157,6 +159,16 @@ def translated() -> Iterator[None]:
         if error.connection_invalidated:
             raise DependencyUnavailable("The connection to the database was lost.") from error
         raise
+
+
+def allow_long_statements(session: Session) -> None:
+    """For the rest of this transaction: its statements touch many rows."""
+    session.execute(text(f"SET LOCAL statement_timeout = '{LONG_STATEMENT_TIMEOUT_S}s'"))
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """The name of the constraint or unique index that a statement violated."""
+    return getattr(getattr(error.orig, "diag", None), "constraint_name", None)
 
 
 def _pgcode(error: DBAPIError) -> str | None:

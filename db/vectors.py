@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from configs.serving import CollectionArgs
 from models.errors import DependencyTimeout, DependencyUnavailable
-from models.search import Hit
+from models.search import NO_TERMS, Hit, PhotoTerms
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -36,6 +36,7 @@ class VectorRecord:
     image_id: int
     vector: NDArray[np.float32]
     photo_sha256: str
+    terms: PhotoTerms = NO_TERMS
 
 
 class VectorStore:
@@ -52,15 +53,26 @@ class VectorStore:
         self._collections: dict[str, Collection] = {}
 
     def upsert(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
-        """Add the records, replacing those with the same image id."""
+        """Add the records, replacing those with the same image id: vector, sha256 and terms."""
         for start in range(0, len(records), MAX_ROWS_PER_CALL):
             part = records[start : start + MAX_ROWS_PER_CALL]
             rows: dict[str, Any] = {
                 "ids": [str(record.image_id) for record in part],
                 "embeddings": np.stack([record.vector for record in part]).astype(np.float32),
-                "metadatas": [{"sha256": record.photo_sha256} for record in part],
+                "metadatas": [{"sha256": one.photo_sha256} | _metadata(one.terms) for one in part],
             }
             self._call(version_id, shop_id, _with("upsert", **rows), create=True)
+
+    def update_metadata(self, version_id: int, shop_id: int, terms: Mapping[int, PhotoTerms]) -> None:
+        """Replace the terms of photos, by image id; vector and sha256 stay. Unknown ids are ignored."""
+        ids = list(terms)
+        for start in range(0, len(ids), MAX_ROWS_PER_CALL):
+            part = ids[start : start + MAX_ROWS_PER_CALL]
+            rows: dict[str, Any] = {
+                "ids": [str(image_id) for image_id in part],
+                "metadatas": [_metadata(terms[image_id]) for image_id in part],
+            }
+            self._call(version_id, shop_id, _with("update", **rows))
 
     def delete(self, version_id: int, shop_id: int, image_ids: Sequence[int]) -> None:
         """Remove the photos; unknown ids are ignored."""
@@ -81,13 +93,19 @@ class VectorStore:
 
     def ids(self, version_id: int, shop_id: int) -> set[int]:
         """Ids of all photos in the collection."""
-        found: set[int] = set()
-        while True:
-            next_page = _with("get", limit=MAX_ROWS_PER_CALL, offset=len(found), include=[])
-            page = self._call(version_id, shop_id, next_page)
-            if page is None or not page["ids"]:
-                return found
-            found.update(int(image_id) for image_id in page["ids"])
+        pages = self._pages(version_id, shop_id, [])
+        return {int(image_id) for page in pages for image_id in page["ids"]}
+
+    def metadata(self, version_id: int, shop_id: int) -> dict[int, dict[str, Any]]:
+        """What stands beside the vectors, by image id: ``sha256``, ``category``, ``style``, ``age_group``.
+
+        A term that the photo does not have has no key.
+        """
+        return {
+            int(image_id): dict(kept or {})
+            for page in self._pages(version_id, shop_id, ["metadatas"])
+            for image_id, kept in zip(page["ids"], page["metadatas"], strict=True)
+        }
 
     def exists(self, version_id: int, shop_id: int) -> bool:
         """Whether the shop has a collection in that index version."""
@@ -113,6 +131,17 @@ class VectorStore:
         """Raises where Chroma does not answer."""
         with _translated():
             self._connected().heartbeat()
+
+    def _pages(self, version_id: int, shop_id: int, include: list[str]) -> Iterator[Any]:
+        """All records of the collection, ``MAX_ROWS_PER_CALL`` at a time."""
+        read = 0
+        while True:
+            next_page = _with("get", limit=MAX_ROWS_PER_CALL, offset=read, include=include)
+            page = self._call(version_id, shop_id, next_page)
+            if page is None or not page["ids"]:
+                return
+            yield page
+            read += len(page["ids"])
 
     def _call(
         self, version_id: int, shop_id: int, act: Callable[[Collection], Any], *, create: bool = False
@@ -169,6 +198,11 @@ def _connect(url: str) -> ClientAPI:
     # Chroma offers no setting for it and would wait for ever.
     client._server._session.timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)  # type: ignore[attr-defined]
     return client
+
+
+def _metadata(terms: PhotoTerms) -> dict[str, int | None]:
+    """Chroma merges metadata into what is there, and removes a key whose new value is None."""
+    return {"category": terms.category_id, "style": terms.style_id, "age_group": terms.age_group_id}
 
 
 def _with(method: str, **arguments: Any) -> Callable[[Collection], Any]:

@@ -1,4 +1,4 @@
-"""The durable queue of photos to embed and to delete: leases on rows of ``image``.
+"""The durable queue of photos to embed, to delete and to describe anew: leases on rows of ``image``.
 
 A lease is a token and a time limit, both of the database's clock. Only the token's holder may finish a row;
 whoever finds its token gone discards what it computed. Nothing here is lost or done twice when a worker
@@ -14,60 +14,29 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, func, null, or_, select, text, update
+from sqlalchemy import case, delete, func, null, or_, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from db.open_shops import lock_not_deleting
+from db.turns import Waiting, candidates, shops_with_work
 from models.image import Image, ImageStatus
+from models.search import NO_TERMS, PhotoTerms
 from models.shop import Shop, ShopStatus
 
-MAX_SHOPS = 64
 MAX_ERROR_CHARACTERS = 1000
-
-# A loose index scan: one probe of ix_image_work per shop, however many photos each shop has waiting.
-SHOPS_WITH_WORK = text(
-    """
-    WITH RECURSIVE waiting(shop_id) AS (
-        (SELECT shop_id FROM image
-          WHERE status IN ('pending', 'processing') AND shop_id > :after
-            AND (lease_until IS NULL OR lease_until < now())
-          ORDER BY shop_id LIMIT 1)
-        UNION ALL
-        SELECT next.shop_id FROM waiting, LATERAL (
-            SELECT shop_id FROM image
-             WHERE status IN ('pending', 'processing') AND shop_id > waiting.shop_id
-               AND (lease_until IS NULL OR lease_until < now())
-             ORDER BY shop_id LIMIT 1) AS next
-    )
-    SELECT shop_id FROM waiting LIMIT :limit
-    """
-)
-
-# The first of every shop, then the second of every shop, and so on.
-ROUND_ROBIN = text(
-    """
-    SELECT waiting.id
-      FROM unnest(CAST(:shop_ids AS integer[])) WITH ORDINALITY AS shop(id, place)
-     CROSS JOIN LATERAL (
-        SELECT image.id, row_number() OVER (ORDER BY image.id) AS turn
-          FROM image
-         WHERE image.shop_id = shop.id AND image.status IN ('pending', 'processing')
-           AND (image.lease_until IS NULL OR image.lease_until < now())
-         ORDER BY image.id LIMIT :limit) AS waiting
-     ORDER BY waiting.turn, shop.place LIMIT :limit
-    """
-)
 
 
 @dataclass(frozen=True)
 class ClaimedPhoto:
-    """What a worker has to know of one photo."""
+    """What a worker has to know of one photo; ``terms`` are those of ``metadata_revision``."""
 
     image_id: int
     shop_id: int
     photo_key: str
     photo_sha256: str
+    terms: PhotoTerms = NO_TERMS
+    metadata_revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +64,7 @@ def claim_embedding(session: Session, *, limit: int, lease_s: float, max_attempt
     Photos whose workers died ``max_attempts`` times become ``failed`` instead.
     """
     token = secrets.token_hex(16)
-    claimed = _lock_free(session, _candidates(session, 4 * limit), limit)
+    claimed = _lock_free(session, candidates(session, 4 * limit), limit)
     exhausted = col(Image.attempts) >= max_attempts
     change = (
         update(Image)
@@ -116,7 +85,6 @@ def claim_deleting(session: Session, *, limit: int, lease_s: float) -> Claim:
 
     Those of a shop that is being deleted go with it.
     """
-    token = secrets.token_hex(16)
     status = select(col(Shop.status)).where(col(Shop.id) == col(Image.shop_id)).scalar_subquery()
     query = (
         select(col(Image.id), col(Image.shop_id))
@@ -129,21 +97,57 @@ def claim_deleting(session: Session, *, limit: int, lease_s: float) -> Claim:
     found = session.execute(query).all()
     shops = lock_not_deleting(session, {row.shop_id for row in found})
     claimed = [row.id for row in found if row.shop_id in shops]
-    change = (
-        update(Image).where(col(Image.id).in_(claimed)).values(lease_token=token, lease_until=_after(lease_s))
+    return _lease(session, claimed, ImageStatus.DELETING, lease_s)
+
+
+def claim_metadata(session: Session, *, limit: int, lease_s: float) -> Claim:
+    """Lease up to ``limit`` embedded photos of one shop whose terms the index does not have yet.
+
+    The shop is chosen at random from those that have any: none waits for a shop with many photos, and one
+    whose collection cannot be written holds nobody up. Photos stay ``embedded``.
+    """
+    shops = list(lock_not_deleting(session, shops_with_work(session, Waiting.FOR_METADATA)))
+    if not shops:
+        return Claim("", [])
+    query = (
+        select(col(Image.id))
+        .where(col(Image.status) == ImageStatus.EMBEDDED, _lease_is_free())
+        .where(col(Image.metadata_revision) != col(Image.indexed_revision))
+        .where(col(Image.shop_id) == random.choice(shops))
+        .order_by(col(Image.id))
+        .limit(limit)
+        .with_for_update(key_share=True, skip_locked=True)
     )
-    return Claim(token, _claimed_photos(session, change, ImageStatus.DELETING) if claimed else [])
+    return _lease(session, session.scalars(query).all(), ImageStatus.EMBEDDED, lease_s)
 
 
-def finish_embedded(session: Session, token: str, image_ids: Collection[int]) -> set[int]:
-    """Mark the photos as embedded; returns those that are.
+def finish_metadata(session: Session, token: str, photos: Sequence[ClaimedPhoto]) -> set[int]:
+    """Note that the index has the terms as they were claimed; returns the ids of the photos that were held.
+
+    One that changed meanwhile stays behind. One whose lease was lost is marked as behind: this worker may
+    have written over what a later one wrote.
+    """
+    held = _held_or_behind(session, token, [photo.image_id for photo in photos])
+    done = [photo for photo in photos if photo.image_id in held]
+    _give_up_lease(session, held, **_indexed(done))
+    return held
+
+
+def release_metadata(session: Session, token: str, image_ids: Collection[int], delay_s: float) -> None:
+    """Give photos back after a write that failed, and so may have happened, in whole or in part."""
+    _give_up_lease(session, _held_or_behind(session, token, image_ids), delay_s)
+
+
+def finish_embedded(session: Session, token: str, photos: Sequence[ClaimedPhoto]) -> set[int]:
+    """Mark the photos as embedded, with their terms as claimed; returns the ids of those that are.
 
     Left out: those whose lease was lost, and those that were replaced or deleted meanwhile; of the latter
     the lease is given up, so that they are claimed again at once.
     """
-    held = _lock_held(session, token, image_ids)
+    held = _lock_held(session, token, [photo.image_id for photo in photos])
     done = {image_id for image_id, status in held.items() if status is ImageStatus.PROCESSING}
     values: dict[str, Any] = {
+        **_indexed([photo for photo in photos if photo.image_id in done]),
         "status": ImageStatus.EMBEDDED,
         "embedded_at": func.now(),
         "attempts": 0,
@@ -242,22 +246,13 @@ def backlog(session: Session) -> Backlog:
     )
 
 
-def _candidates(session: Session, limit: int) -> Sequence[int]:
-    """Ids in the order in which they should be claimed; some may be locked by another claim."""
-    shops = _shops_with_work(session)
-    unlocked = lock_not_deleting(session, shops)
-    shop_ids = [shop_id for shop_id in shops if shop_id in unlocked]
-    return session.scalars(ROUND_ROBIN, {"shop_ids": shop_ids, "limit": limit}).all() if shop_ids else []
-
-
-def _shops_with_work(session: Session) -> list[int]:
-    """At most ``MAX_SHOPS`` shops, starting at a random one so that all get their turn."""
-    start = random.randrange(session.scalar(select(func.max(Shop.id))) or 1)
-    shops = list(session.scalars(SHOPS_WITH_WORK, {"after": start, "limit": MAX_SHOPS}))
-    if len(shops) < MAX_SHOPS:
-        first = session.scalars(SHOPS_WITH_WORK, {"after": 0, "limit": MAX_SHOPS - len(shops)})
-        shops += [shop_id for shop_id in first if shop_id <= start]
-    return shops
+def _lease(session: Session, claimed: Sequence[int | None], status: ImageStatus, lease_s: float) -> Claim:
+    """Photos that the caller has locked."""
+    token = secrets.token_hex(16)
+    change = (
+        update(Image).where(col(Image.id).in_(claimed)).values(lease_token=token, lease_until=_after(lease_s))
+    )
+    return Claim(token, _claimed_photos(session, change, status) if claimed else [])
 
 
 def _lock_free(session: Session, candidates: Sequence[int], limit: int) -> list[int]:
@@ -284,6 +279,23 @@ def _lock_held(session: Session, token: str, image_ids: Collection[int]) -> dict
     return {row.id: row.status for row in session.execute(query)} if image_ids else {}
 
 
+def _held_or_behind(session: Session, token: str, image_ids: Collection[int]) -> set[int]:
+    """Lock the rows; returns those whose lease is this token's. The others' terms are to be written again."""
+    query = select(col(Image.id), col(Image.lease_token)).where(col(Image.id).in_(image_ids))
+    rows = session.execute(query.order_by(col(Image.id)).with_for_update(key_share=True)).all()
+    lost = [row.id for row in rows if row.lease_token != token]
+    if lost:
+        change = update(Image).where(col(Image.id).in_(lost))
+        session.execute(change.values(metadata_revision=col(Image.metadata_revision) + 1))
+    return {row.id for row in rows} - set(lost)
+
+
+def _indexed(photos: Sequence[ClaimedPhoto]) -> dict[str, Any]:
+    """The column value that says which revision of each photo's terms the index has."""
+    written = {photo.image_id: photo.metadata_revision for photo in photos}
+    return {"indexed_revision": case(written, value=col(Image.id))} if written else {}
+
+
 def _give_up_lease(
     session: Session, image_ids: Collection[int] | Mapping[int, Any], delay_s: float = 0.0, **values: Any
 ) -> None:
@@ -294,11 +306,16 @@ def _give_up_lease(
 
 
 def _claimed_photos(session: Session, change: Any, status: ImageStatus) -> list[ClaimedPhoto]:
-    returning = change.returning(
-        Image.id, Image.shop_id, Image.photo_key, Image.photo_sha256, Image.status
-    ).execution_options(synchronize_session=False)
+    photo = (Image.id, Image.shop_id, Image.photo_key, Image.photo_sha256, Image.metadata_revision)
+    terms = (Image.category_id, Image.style_id, Image.age_group_id)
+    returning = change.returning(*photo, *terms, Image.status).execution_options(synchronize_session=False)
     rows = [row for row in session.execute(returning) if row.status is status]
-    return sorted((ClaimedPhoto(*row[:4]) for row in rows), key=lambda photo: photo.image_id)
+    return sorted((_claimed(row) for row in rows), key=lambda one: one.image_id)
+
+
+def _claimed(row: Any) -> ClaimedPhoto:
+    terms = PhotoTerms(row.category_id, row.style_id, row.age_group_id)
+    return ClaimedPhoto(row.id, row.shop_id, row.photo_key, row.photo_sha256, terms, row.metadata_revision)
 
 
 def _lease_is_free() -> Any:

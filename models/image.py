@@ -28,7 +28,8 @@ class Image(SQLModel, table=True):
 
     The lease (``lease_token``, ``lease_until``) is held by at most one Ray task at a time; whoever finds
     its token gone discards its result. ``metadata_revision`` counts changes of what the search index keeps
-    beside the vector; while ``indexed_revision`` differs, the index is behind.
+    beside the vector (a trigger raises it with every change of a term); while ``indexed_revision`` differs,
+    the index is behind.
     """
 
     __table_args__ = (
@@ -54,6 +55,7 @@ class Image(SQLModel, table=True):
         ),
         Index(
             "ix_image_metadata_work",
+            "shop_id",
             "id",
             postgresql_where=text("status = 'embedded' AND metadata_revision <> indexed_revision"),
         ),

@@ -17,6 +17,17 @@ class TextEmbedding:
     truncated: bool
 
 
+class PhotoTerms(NamedTuple):
+    """The ids of a photo's terms: what the search index keeps beside its vector."""
+
+    category_id: int | None = None
+    style_id: int | None = None
+    age_group_id: int | None = None
+
+
+NO_TERMS = PhotoTerms()
+
+
 class Hit(NamedTuple):
     """One photo that a query found; ``score`` is the cosine similarity, in [-1, 1]."""
 

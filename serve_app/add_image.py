@@ -10,11 +10,11 @@ from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
-from db import images, taxonomies
+from db import images
 from db.images import ImageRow
 from db.media import MediaStore, image_prefix, photo_key
 from db.open_shops import lock_open
-from models.errors import DependencyUnavailable, InvalidInput, NotFound, QuotaExceeded, UnknownReference
+from models.errors import DependencyUnavailable, InvalidInput, NotFound, QuotaExceeded
 from models.image import Image, ImageStatus, PhotoColumns
 from models.image_api import ImageChanges, ImageFields
 from serve_app.callers import Caller
@@ -23,7 +23,6 @@ from serve_app.services import Services
 
 logger = logging.getLogger("serve_app")
 WAIT_POLL_S = 0.1
-_LISTS = {"Category": "/api/categories/", "Styles": "/api/styles/", "AgeGroup": "/api/age-groups/"}
 _COLUMNS = {"Category": "category_id", "Styles": "style_id", "AgeGroup": "age_group_id"}
 
 
@@ -111,7 +110,6 @@ def _insert(
     media: MediaStore, shop_id: int, fields: ImageFields, photo: bytes, info: PhotoInfo, session: Session
 ) -> int:
     lock_open(session, shop_id)
-    _require_references(session, fields.Category, fields.Styles, fields.AgeGroup)
     image = images.insert(
         session,
         Image(
@@ -150,7 +148,6 @@ def _update(
     if image is None:
         raise no_such_image(image_id)
     given = changes.model_dump(include=changes.model_fields_set)
-    _require_references(session, given.get("Category"), given.get("Styles"), given.get("AgeGroup"))
     for name, value in given.items():
         setattr(image, _COLUMNS.get(name, name), value)
     image.updated_at = datetime.now(UTC)
@@ -180,18 +177,6 @@ def _photo_columns(photo: bytes, info: PhotoInfo) -> PhotoColumns:
         photo_height_px=info.height_px,
         photo_type=info.media_type,
     )
-
-
-def _require_references(
-    session: Session, category: int | None, style: int | None, age_group: int | None
-) -> None:
-    given = {"Category": category, "Styles": style, "AgeGroup": age_group}
-    missing = set(taxonomies.missing_terms(session, category, style, age_group))
-    for field, column in _COLUMNS.items():
-        if column in missing:
-            raise UnknownReference(
-                f"{field} {given[field]} does not exist. GET {_LISTS[field]} lists the ids."
-            ).at(f"/{field}")
 
 
 def _id(image: Image) -> int:

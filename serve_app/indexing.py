@@ -1,4 +1,4 @@
-"""The background work on photos: embed what is pending, remove what is being deleted.
+"""The background work on photos: embed what is pending, remove what is deleted, describe anew what changed.
 
 Every step may be repeated: embeddings are upserted, Chroma is upserted by image id, files are removed if
 there. A crash between any two of them leaves a lease that expires, and the work is done again.
@@ -30,17 +30,23 @@ logger = logging.getLogger("serve_app")
 
 
 @dataclass(frozen=True)
-class IndexingParts:
-    """What the work needs; built once per worker process."""
+class IndexParts:
+    """What every kind of work needs; built once per process."""
 
     database: Database
-    media: MediaStore
     vectors: VectorStore
     version_id: int
+    args: IndexerArgs
+
+
+@dataclass(frozen=True)
+class IndexingParts(IndexParts):
+    """What work on photos' files needs as well."""
+
+    media: MediaStore
     model_key: str
     geometry: ImageGeometry
     max_pixels: int
-    args: IndexerArgs
 
 
 def embed_claim(parts: IndexingParts, embedder: BulkImageEmbedder, claim: Claim) -> int:
@@ -69,6 +75,26 @@ def delete_claim(parts: IndexingParts, claim: Claim) -> int:
     return 0
 
 
+def update_metadata(parts: IndexParts, claim: Claim) -> int:
+    """Write the claimed photos' terms into the index; the number whose terms it has then.
+
+    The photos are found by prompts all the time. Chroma ignores ids that it does not have.
+    """
+    photos = _renewed(parts, claim, claim.photos)
+    try:
+        for shop_id, own in _by_shop(photos).items():
+            terms = {photo.image_id: photo.terms for photo in own}
+            parts.vectors.update_metadata(parts.version_id, shop_id, terms)
+    except AppError as error:
+        logger.warning("the terms of %d photos are written later: %s", len(photos), error.message)
+        ids, delay_s = [photo.image_id for photo in photos], parts.args.retry_delay_s
+        with parts.database.transaction() as session:
+            work.release_metadata(session, claim.token, ids, delay_s)
+        return 0
+    with parts.database.transaction() as session:
+        return len(work.finish_metadata(session, claim.token, photos))
+
+
 @contextmanager
 def _giving_back(parts: IndexingParts, claim: Claim) -> Iterator[None]:
     """When a part of the service does not answer, the photos go back to the queue for a moment."""
@@ -81,14 +107,14 @@ def _giving_back(parts: IndexingParts, claim: Claim) -> Iterator[None]:
             work.release(session, claim.token, ids, delay_s=delay_s, error=error.message, count_attempt=False)
 
 
-def _renewed(parts: IndexingParts, claim: Claim, photos: Sequence[ClaimedPhoto]) -> list[ClaimedPhoto]:
+def _renewed(parts: IndexParts, claim: Claim, photos: Sequence[ClaimedPhoto]) -> list[ClaimedPhoto]:
     """Those photos that are still ours, their lease prolonged: a task may have waited long for its turn."""
     with parts.database.transaction() as session:
         return _held(session, parts, claim, photos)
 
 
 def _held(
-    session: Session, parts: IndexingParts, claim: Claim, photos: Sequence[ClaimedPhoto]
+    session: Session, parts: IndexParts, claim: Claim, photos: Sequence[ClaimedPhoto]
 ) -> list[ClaimedPhoto]:
     ids = [photo.image_id for photo in photos]
     held = work.renew(session, claim.token, ids, parts.args.lease_s)
@@ -139,10 +165,12 @@ def _publish(
         rows = [(photo.image_id, photo.photo_sha256, vectors[photo.image_id]) for photo in photos]
         embeddings.save(session, parts.model_key, rows)
     for shop_id, own in _by_shop(photos).items():
-        records = [VectorRecord(one.image_id, vectors[one.image_id], one.photo_sha256) for one in own]
+        records = [
+            VectorRecord(one.image_id, vectors[one.image_id], one.photo_sha256, one.terms) for one in own
+        ]
         parts.vectors.upsert(parts.version_id, shop_id, records)
     with parts.database.transaction() as session:
-        done = work.finish_embedded(session, claim.token, [photo.image_id for photo in photos])
+        done = work.finish_embedded(session, claim.token, photos)
     _reconcile(parts, claim.token, [photo for photo in photos if photo.image_id not in done])
     return len(done)
 

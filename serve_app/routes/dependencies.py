@@ -15,6 +15,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from models.shop import KeyScope
 from models.staff import Staff
 from serve_app.authenticate import (
+    STAFF_TOKEN_PREFIX,
     StaffCaller,
     authenticate,
     authenticate_staff,
@@ -116,6 +117,15 @@ async def get_staff_caller(
 async def get_staff(caller: Annotated[StaffCaller, Depends(get_staff_caller)]) -> Staff:
     """The person of a session of staff."""
     return caller.staff
+
+
+async def get_reader(
+    request: Request, services: ServicesDep, bearer: BearerDep, header: HeaderDep
+) -> Caller | StaffCaller:
+    """Any key, within its rate limits, or a session of staff: for what all of them may read."""
+    if bearer is not None and bearer.credentials.startswith(STAFF_TOKEN_PREFIX):
+        return await authenticate_staff(services, bearer.credentials)
+    return await get_shopper(request, services, bearer, header)
 
 
 def _key_in(fields: dict[str, Any]) -> str | None:

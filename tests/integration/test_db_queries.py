@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db import embeddings, images, index_versions, keys, migrate, prompts
 from db.session import Database
 from db.work import ClaimedPhoto
-from models.errors import ConfigurationError, Conflict, DependencyTimeout, DependencyUnavailable
+from models.errors import (
+    ConfigurationError,
+    Conflict,
+    DependencyTimeout,
+    DependencyUnavailable,
+    UnknownReference,
+)
 from models.image import Image, ImageStatus, IndexState, IndexVersion
 from models.prompt import Prompt
 from models.shop import KeyScope, ShopStatus
@@ -61,7 +66,7 @@ def test_a_sku_is_unique_within_its_shop(database: Database, photos: Photos) -> 
     with database.transaction() as session:
         images.mark_deleting(session, photos.shop_id, first)
     photos.add(1, sku="DRESS-1")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(UnknownReference, match=r"Category 99999 .* /api/categories/"):
         photos.add(1, category_id=99_999)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
-from db import images, work
+from db import images, turns, work
 from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
@@ -28,6 +29,11 @@ def claim(database: Database, limit: int = 100, lease_s: float = 60, max_attempt
         return work.claim_embedding(session, limit=limit, lease_s=lease_s, max_attempts=max_attempts)
 
 
+def claim_metadata(database: Database, limit: int = 100) -> Claim:
+    with database.transaction() as session:
+        return work.claim_metadata(session, limit=limit, lease_s=60)
+
+
 def claim_deleting(database: Database) -> Claim:
     with database.transaction() as session:
         return work.claim_deleting(session, limit=100, lease_s=60)
@@ -39,7 +45,12 @@ def ids(claim: Claim) -> list[int]:
 
 def finish(database: Database, claim: Claim) -> set[int]:
     with database.transaction() as session:
-        return work.finish_embedded(session, claim.token, ids(claim))
+        return work.finish_embedded(session, claim.token, claim.photos)
+
+
+def finish_metadata(database: Database, claim: Claim) -> set[int]:
+    with database.transaction() as session:
+        return work.finish_metadata(session, claim.token, claim.photos)
 
 
 def release(database: Database, claim: Claim, *, delay_s: float = 0, count_attempt: bool = True) -> None:
@@ -192,7 +203,7 @@ def test_shops_take_turns(database: Database) -> None:
 
 
 def test_every_one_of_many_shops_gets_its_turn(database: Database) -> None:
-    shops = [create_shop(database) for _ in range(work.MAX_SHOPS + 20)]
+    shops = [create_shop(database) for _ in range(turns.MAX_SHOPS + 20)]
     for shop_id in shops:
         Photos(database, shop_id).add(1)
     served: set[int] = set()
@@ -266,8 +277,7 @@ def test_a_late_write_is_repaired(database: Database, photos: Photos) -> None:
     photos.change(expire, *ids(late))
     winner = claim(database)
     with database.transaction() as session:
-        work.finish_embedded(session, winner.token, [embedded])
-        work.finish_embedded(session, winner.token, [deleting, gone])
+        work.finish_embedded(session, winner.token, [p for p in winner.photos if p.image_id != busy])
         images.mark_deleting(session, photos.shop_id, deleting)
         session.delete(session.get_one(Image, gone))
     deletion = claim_deleting(database)
@@ -277,6 +287,123 @@ def test_a_late_write_is_repaired(database: Database, photos: Photos) -> None:
     assert ids(claim_deleting(database)) == [deleting]
     assert finish(database, Claim(winner.token, [p for p in winner.photos if p.image_id == busy])) == set()
     assert ids(claim(database)) == [embedded, busy]
+
+
+def indexed(photos: Photos, *categories: int | None) -> list[int]:
+    """Photos in the index, each with its category."""
+    found = [photos.add(1, status=ImageStatus.EMBEDDED, category_id=category)[0] for category in categories]
+    assert claim_metadata(photos.database).photos == []
+    return found
+
+
+def use_category(category_id: int | None) -> Callable[[Image], None]:
+    return lambda image: setattr(image, "category_id", category_id)
+
+
+def test_every_change_of_a_term_is_counted(database: Database, photos: Photos) -> None:
+    (image_id,) = indexed(photos, 1)
+    statements = (
+        "UPDATE image SET category_id = 2",
+        "UPDATE image SET style_id = 1, age_group_id = 1",
+        "UPDATE image SET style_id = NULL",
+    )
+    for number, statement in enumerate(statements, start=1):
+        with database.transaction() as session:
+            session.execute(text(statement))
+            session.execute(text("UPDATE image SET category_id = 2, name = 'other'"))
+        assert photos.read(image_id).metadata_revision == number
+
+
+def test_changed_terms_are_claimed_and_written_once(database: Database, photos: Photos) -> None:
+    first, second, third = indexed(photos, 1, 1, 1)
+    photos.change(use_category(2), first)
+    photos.change(use_category(None), third)
+    held = claim_metadata(database)
+    found = [(photo.image_id, photo.terms.category_id, photo.metadata_revision) for photo in held.photos]
+    assert found == [(first, 2, 1), (third, None, 1)]
+    assert photos.read(first).status is ImageStatus.EMBEDDED
+    assert ids(claim_metadata(database)) == []
+    assert finish_metadata(database, held) == {first, third}
+    row = photos.read(first)
+    assert (row.status, row.indexed_revision, row.lease_token) == (ImageStatus.EMBEDDED, 1, None)
+    assert ids(claim_metadata(database)) == []
+    assert photos.read(second).indexed_revision == 0
+
+
+def test_a_change_while_its_predecessor_is_written_is_written_too(database: Database, photos: Photos) -> None:
+    (image_id,) = indexed(photos, 1)
+    photos.change(use_category(2), image_id)
+    held = claim_metadata(database)
+    photos.change(use_category(3), image_id)
+    assert ids(claim_metadata(database)) == [], "the photo is held"
+    finish_metadata(database, held)
+    assert [photo.terms.category_id for photo in claim_metadata(database).photos] == [3]
+
+
+def test_a_late_write_of_terms_is_repeated(database: Database, photos: Photos) -> None:
+    (image_id,) = indexed(photos, 1)
+    photos.change(use_category(2), image_id)
+    late = claim_metadata(database)
+    photos.change(expire, image_id)
+    winner = claim_metadata(database)
+    assert finish_metadata(database, winner) == {image_id}
+    assert finish_metadata(database, late) == set()
+    again = claim_metadata(database)
+    assert [photo.metadata_revision for photo in again.photos] == [2]
+    with database.transaction() as session:
+        work.release_metadata(session, late.token, [image_id], 0)
+    finish_metadata(database, again)
+    assert ids(claim_metadata(database)) == [image_id], "a late write that failed may have happened"
+
+
+def test_terms_are_written_after_an_outage(database: Database, photos: Photos) -> None:
+    (image_id,) = indexed(photos, 1)
+    photos.change(use_category(2), image_id)
+    with database.transaction() as session:
+        work.release_metadata(session, claim_metadata(database).token, [image_id], 30)
+    held = claim(database)
+    assert ids(held) == []
+    row = photos.read(image_id)
+    assert (row.status, row.error, row.attempts) == (ImageStatus.EMBEDDED, None, 0)
+    assert ids(claim_metadata(database)) == [], "not before the pause is over"
+    photos.change(expire, image_id)
+    assert ids(claim_metadata(database)) == [image_id]
+
+
+def test_a_photo_whose_terms_are_written_may_be_replaced_or_deleted(
+    database: Database, photos: Photos
+) -> None:
+    replaced, deleted = indexed(photos, 1, 1)
+    photos.change(use_category(2), replaced, deleted)
+    held = claim_metadata(database)
+    photos.change(replace, replaced)
+    with database.transaction() as session:
+        images.mark_deleting(session, photos.shop_id, deleted)
+    assert (ids(claim(database)), ids(claim_deleting(database))) == ([], []), "their leases are held"
+    finish_metadata(database, held)
+    assert (ids(claim(database)), ids(claim_deleting(database))) == ([replaced], [deleted])
+
+
+def test_an_embedding_says_which_terms_it_brought(database: Database, photos: Photos) -> None:
+    unchanged, changed = photos.add(2)
+    photos.change(use_category(1), unchanged)
+    held = claim(database)
+    assert [photo.terms.category_id for photo in held.photos] == [1, None]
+    photos.change(use_category(2), changed)
+    assert claim_metadata(database).photos == [], "an embedding brings the terms"
+    assert finish(database, held) == {unchanged, changed}
+    assert ids(claim_metadata(database)) == [changed]
+
+
+def test_terms_of_many_photos_keep_no_other_shop_waiting(database: Database) -> None:
+    crowd, small = (Photos(database, create_shop(database)) for _ in range(2))
+    crowd.add(60, status=ImageStatus.EMBEDDED)
+    (one,) = small.add(1, status=ImageStatus.EMBEDDED)
+    with database.transaction() as session:
+        session.execute(text("UPDATE image SET category_id = 2"))
+    claims = [claim_metadata(database, limit=2) for _ in range(20)]
+    assert one in [image_id for held in claims for image_id in ids(held)]
+    assert all(len({photo.shop_id for photo in held.photos}) == 1 for held in claims if held.photos)
 
 
 def test_the_backlog_is_counted(database: Database, photos: Photos) -> None:

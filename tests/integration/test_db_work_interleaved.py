@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,15 +20,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from sqlalchemy import select, text
-from sqlmodel import col
 
 from db import images, work
 from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
+from models.search import PhotoTerms
 from tests.services import Photos, create_shop, photo_columns
 
 CHOICE = st.integers(0, 1000)
+DEEDS = ("describe", "replace", "delete", "nothing")
+CATEGORIES = (None, 1, 2, 3)
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Worker:
     """A worker with its claim; ``photos`` shrinks to those that it still held before it wrote."""
 
     claim: Claim
-    deletes: bool
+    kind: Literal["embeds", "deletes", "describes"]
     checked: bool = False
     written: bool = False
 
@@ -52,8 +55,10 @@ class Interleavings(RuleBasedStateMachine):
         with self.database.transaction() as session:
             session.execute(text("DELETE FROM shop"))
         self.shop = Photos(self.database, create_shop(self.database))
-        self.alive = set(self.shop.add(2))
-        self.index: dict[int, str] = {}
+        (new,) = self.shop.add(1)
+        (known,) = self.shop.add(1, status=ImageStatus.EMBEDDED, category_id=1, photo_sha256="a" * 64)
+        self.alive = {new, known}
+        self.index: dict[int, tuple[str, PhotoTerms]] = {known: ("a" * 64, PhotoTerms(1))}
         self.workers: list[Worker] = []
 
     @rule(choice=CHOICE)
@@ -65,6 +70,21 @@ class Interleavings(RuleBasedStateMachine):
                 images.replace_photo(row, photo_columns(uuid.uuid4().hex * 2))
 
     @rule(choice=CHOICE)
+    def describe(self, choice: int) -> None:
+        """The shop changes a photo's category."""
+        with self.database.transaction() as session:
+            for image_id in self._visible(choice):
+                row = images.get_for_update(session, self.shop.shop_id, image_id)
+                assert row is not None
+                place = CATEGORIES.index(row.category_id) + 1
+                row.category_id = CATEGORIES[place % len(CATEGORIES)]
+
+    @rule(choice=CHOICE)
+    def describe_and_claim(self, choice: int) -> None:
+        self.describe(choice)
+        self.claim()
+
+    @rule(choice=CHOICE)
     def delete(self, choice: int) -> None:
         with self.database.transaction() as session:
             for image_id in self._visible(choice):
@@ -73,11 +93,12 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        """Two workers start, if there is work: one that embeds and one that deletes."""
+        """Three workers start, if there is work: one of each kind."""
         with self.database.transaction() as session:
             embedding = work.claim_embedding(session, limit=2, lease_s=60, max_attempts=1000)
             deletion = work.claim_deleting(session, limit=2, lease_s=60)
-        claims = [Worker(embedding, deletes=False), Worker(deletion, deletes=True)]
+            metadata = work.claim_metadata(session, limit=2, lease_s=60)
+        claims = [Worker(embedding, "embeds"), Worker(deletion, "deletes"), Worker(metadata, "describes")]
         self.workers += [worker for worker in claims if worker.ids]
 
     @rule()
@@ -88,15 +109,15 @@ class Interleavings(RuleBasedStateMachine):
             )
             session.execute(expired)
 
-    @rule(deed=st.sampled_from(["replace", "delete", "nothing"]), steps=st.sampled_from([3, 2, 1, 0]))
-    def every_worker_is_too_slow(self, deed: str, steps: int) -> None:
+    @rule(choice=CHOICE, deed=st.sampled_from(DEEDS), steps=st.sampled_from([3, 2, 1, 0]))
+    def every_worker_is_too_slow(self, choice: int, deed: str, steps: int) -> None:
         """The shortest way to trouble: they check their leases, lose them, and others do the work."""
         for worker in self.workers:
             if not worker.checked:
                 self._check(worker)
         self.leases_expire()
         if deed != "nothing":
-            getattr(self, deed)(0)
+            getattr(self, deed)(choice)
         late = len(self.workers)
         self.claim()
         for worker in self.workers[late:]:
@@ -113,18 +134,23 @@ class Interleavings(RuleBasedStateMachine):
     def crash(self, choice: int) -> None:
         """Anywhere but between a write without the lease and its repair, which the audit has to find."""
         worker = self.workers[choice % len(self.workers)]
-        if not worker.written or worker.deletes or self._held(worker) == set(worker.ids):
+        if not worker.written or worker.kind == "deletes" or self._held(worker) == set(worker.ids):
             self.workers.remove(worker)
 
     @precondition(lambda self: self.workers)
     @rule(choice=CHOICE)
     def release(self, choice: int) -> None:
+        """An outage; of terms, a write that failed may have happened."""
         worker = self.workers[choice % len(self.workers)]
-        if not worker.written:
-            with self.database.transaction() as session:
-                token, ids = worker.claim.token, worker.ids
+        token, ids = worker.claim.token, worker.ids
+        if worker.written and worker.kind != "describes":
+            return
+        with self.database.transaction() as session:
+            if worker.kind == "describes":
+                work.release_metadata(session, token, ids, delay_s=0)
+            else:
                 work.release(session, token, ids, delay_s=0, error="outage", count_attempt=False)
-            self.workers.remove(worker)
+        self.workers.remove(worker)
 
     def teardown(self) -> None:
         if not hasattr(self, "workers"):
@@ -134,10 +160,14 @@ class Interleavings(RuleBasedStateMachine):
         self.leases_expire()
         self._drain()
         with self.database.transaction() as session:
-            rows = session.execute(select(col(Image.id), col(Image.status), col(Image.photo_sha256))).all()
+            rows = session.scalars(select(Image)).all()
         assert {row.status for row in rows} <= {ImageStatus.EMBEDDED}
         assert {row.id for row in rows} == self.alive
-        assert self.index == {row.id: row.photo_sha256 for row in rows}
+        assert self.index == {
+            row.id: (row.photo_sha256, PhotoTerms(row.category_id, row.style_id, row.age_group_id))
+            for row in rows
+        }
+        assert all(row.indexed_revision == row.metadata_revision for row in rows)
 
     def _step(self, worker: Worker) -> None:
         if not worker.checked:
@@ -155,7 +185,7 @@ class Interleavings(RuleBasedStateMachine):
             self.claim()
 
     def _check(self, worker: Worker) -> None:
-        if not worker.deletes:
+        if worker.kind != "deletes":
             held = self._held(worker)
             kept = [photo for photo in worker.claim.photos if photo.image_id in held]
             worker.claim = Claim(worker.claim.token, kept)
@@ -163,23 +193,26 @@ class Interleavings(RuleBasedStateMachine):
 
     def _write(self, worker: Worker) -> None:
         for photo in worker.claim.photos:
-            if worker.deletes:
+            if worker.kind == "deletes":
                 self.index.pop(photo.image_id, None)
-            else:
-                self.index[photo.image_id] = photo.photo_sha256
+            elif worker.kind == "embeds":
+                self.index[photo.image_id] = (photo.photo_sha256, photo.terms)
+            elif photo.image_id in self.index:
+                self.index[photo.image_id] = (self.index[photo.image_id][0], photo.terms)
         worker.written = True
 
     def _finish(self, worker: Worker) -> None:
         self.workers.remove(worker)
         token = worker.claim.token
         with self.database.transaction() as session:
-            if worker.deletes:
+            if worker.kind == "deletes":
                 work.finish_deleted(session, token, worker.ids)
-                return
-            done = work.finish_embedded(session, token, worker.ids)
-            lost = set(worker.ids) - done
-            for image_id in work.touch_lost(session, lost, token):
-                self.index.pop(image_id, None)
+            elif worker.kind == "describes":
+                work.finish_metadata(session, token, worker.claim.photos)
+            else:
+                done = work.finish_embedded(session, token, worker.claim.photos)
+                for image_id in work.touch_lost(session, set(worker.ids) - done, token):
+                    self.index.pop(image_id, None)
 
     def _held(self, worker: Worker) -> set[int]:
         with self.database.transaction() as session:
@@ -198,7 +231,7 @@ def machine(own_database: Database) -> type[Interleavings]:
     return type("BoundInterleavings", (Interleavings,), {"database": own_database})
 
 
-def test_every_photo_ends_embedded_once_and_every_deletion_leaves_nothing(
+def test_every_photo_ends_embedded_as_described_and_every_deletion_leaves_nothing(
     machine: type[Interleavings],
 ) -> None:
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]

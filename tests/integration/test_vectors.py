@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from configs.serving import CollectionArgs
 from db.vectors import MAX_ROWS_PER_CALL, VectorRecord, VectorStore
 from models.errors import DependencyUnavailable
+from models.search import PhotoTerms
 from serve_app.local_services import LocalChroma
 
 VERSION = 1
@@ -90,6 +91,26 @@ def test_the_same_id_is_replaced_and_a_deleted_one_is_gone(vectors: VectorStore,
     vectors.delete(VERSION, shop_id, [1])
     (hits,) = vectors.query(VERSION, shop_id, third[np.newaxis], 10)
     assert [hit.image_id for hit in hits] == [2]
+
+
+def test_terms_stand_beside_the_vector_and_go_when_unset(vectors: VectorStore, shop_id: int) -> None:
+    first, second = unit_vectors(2)
+    full, sha = {"sha256": "a" * 64, "category": 1, "style": 2, "age_group": 3}, "a" * 64
+    vectors.update_metadata(VERSION, shop_id, {1: PhotoTerms(1, 2, 3)})
+    assert vectors.metadata(VERSION, shop_id) == {}, "there is no collection yet"
+    vectors.upsert(VERSION, shop_id, [VectorRecord(1, first, sha, PhotoTerms(1, 2, 3))])
+    vectors.upsert(VERSION, shop_id, [VectorRecord(2, second, sha)])
+    assert vectors.metadata(VERSION, shop_id) == {1: full, 2: {"sha256": sha}}
+    before = vectors.query(VERSION, shop_id, unit_vectors(3, seed=2), 5)
+    changes = {1: PhotoTerms(None, 5, None), 2: PhotoTerms(7, None, None), 99: PhotoTerms(1, 1, 1)}
+    vectors.update_metadata(VERSION, shop_id, changes)
+    kept = {1: {"sha256": sha, "style": 5}, 2: {"sha256": sha, "category": 7}}
+    assert vectors.metadata(VERSION, shop_id) == kept, "an id without a vector is ignored"
+    assert vectors.query(VERSION, shop_id, unit_vectors(3, seed=2), 5) == before
+    vectors.upsert(VERSION, shop_id, [VectorRecord(1, first, "b" * 64, PhotoTerms(4, None, None))])
+    vectors.update_metadata(VERSION, shop_id, {2: PhotoTerms()})
+    kept = {1: {"sha256": "b" * 64, "category": 4}, 2: {"sha256": sha}}
+    assert vectors.metadata(VERSION, shop_id) == kept
 
 
 def test_equal_scores_are_ordered_by_id(vectors: VectorStore, shop_id: int) -> None:

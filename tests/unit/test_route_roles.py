@@ -16,6 +16,8 @@ from tests.unit.route_roles import ORDER, ROLES, all_routes, new_world
 
 PUBLIC = "200 200 200 200 200 200 200"
 SHOP_ONLY = "401 403 200 200 401 401 401"
+READERS = "401 200 200 200 401 401 200"
+STAFF_ONLY = "401 403 403 403 403 403 200"
 OWN_THING = "401 403 200 404 401 401 401"
 NOBODY = {"email": "nobody@staff.example", "password": "correct horse battery"}
 
@@ -47,6 +49,21 @@ TABLE: dict[tuple[str, str], Row] = {
     ("DELETE", "/api/image-collection/{image_id}/"): Row("401 403 204 404 401 401 401"),
     ("POST", "/api/image-collection/{image_id}/retry/"): Row("401 403 202 404 401 401 401"),
     ("POST", "/api/recommendations/"): Row("401 200 200 200 401 401 401", json={"prompt": "a dress"}),
+    ("GET", "/api/categories/"): Row(READERS),
+    ("POST", "/api/categories/"): Row("401 403 403 403 403 403 201", json={"name": "Kilts"}),
+    ("GET", "/api/categories/{term_id}/"): Row(READERS, "/api/categories/{category_id}/"),
+    ("PATCH", "/api/categories/{term_id}/"): Row(STAFF_ONLY, "/api/categories/{category_id}/", json={}),
+    ("DELETE", "/api/categories/{term_id}/"): Row(STAFF_ONLY, "/api/categories/{category_id}/"),
+    ("GET", "/api/styles/"): Row(READERS),
+    ("POST", "/api/styles/"): Row("401 403 403 403 403 403 201", json={"name": "Gothic"}),
+    ("GET", "/api/styles/{term_id}/"): Row(READERS, "/api/styles/{style_id}/"),
+    ("PATCH", "/api/styles/{term_id}/"): Row(STAFF_ONLY, "/api/styles/{style_id}/", json={}),
+    ("DELETE", "/api/styles/{term_id}/"): Row(STAFF_ONLY, "/api/styles/{style_id}/"),
+    ("GET", "/api/age-groups/"): Row(READERS),
+    ("POST", "/api/age-groups/"): Row("401 403 403 403 403 403 201", json={"name": "Toddlers"}),
+    ("GET", "/api/age-groups/{term_id}/"): Row(READERS, "/api/age-groups/{age_group_id}/"),
+    ("PATCH", "/api/age-groups/{term_id}/"): Row(STAFF_ONLY, "/api/age-groups/{age_group_id}/", json={}),
+    ("DELETE", "/api/age-groups/{term_id}/"): Row(STAFF_ONLY, "/api/age-groups/{age_group_id}/"),
     ("GET", "/api/shops/me/"): Row(SHOP_ONLY),
     ("DELETE", "/api/shops/me/"): Row("401 403 202 202 401 401 401"),
     # As with photos: the signature is the permission.
@@ -60,9 +77,6 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/prompts/"): Row(SHOP_ONLY),
     ("GET", "/api/prompts/{prompt_id}/"): Row(OWN_THING),
     ("GET", "/api/export/"): Row(SHOP_ONLY),
-    ("GET", "/api/categories/"): Row("401 403 200 200 401 401 401"),
-    ("GET", "/api/styles/"): Row("401 403 200 200 401 401 401"),
-    ("GET", "/api/age-groups/"): Row("401 403 200 200 401 401 401"),
     ("POST", "/api/staff/login/"): Row("401 401 401 401 401 401 401", json=NOBODY),
     ("POST", "/api/staff/logout/"): Row("401 403 403 403 403 403 204"),
     ("GET", "/api/staff/me/"): Row("401 403 403 403 403 403 200"),

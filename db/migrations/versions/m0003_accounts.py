@@ -15,11 +15,28 @@ depends_on = None
 
 NEW_TABLES = ("signup_link", "mail", "staff", "staff_session", "audit_entry", "job")
 REFERENCES = ("category_id", "style_id", "age_group_id")
+VOCABULARIES = ("category", "style", "age_group")
+
+# A trigger, so that nobody forgets: PATCH, a term's deletion, ON DELETE SET NULL, an administrator's UPDATE.
+COUNT_METADATA_CHANGES = """
+CREATE FUNCTION count_metadata_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.metadata_revision := OLD.metadata_revision + 1;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER count_metadata_change
+    BEFORE UPDATE OF category_id, style_id, age_group_id ON image
+    FOR EACH ROW
+    WHEN ((OLD.category_id, OLD.style_id, OLD.age_group_id)
+          IS DISTINCT FROM (NEW.category_id, NEW.style_id, NEW.age_group_id))
+    EXECUTE FUNCTION count_metadata_change();
+"""
 
 
 def upgrade() -> None:
     extend_shops()
     extend_images()
+    extend_taxonomies()
     create_signups()
     create_staff()
     create_jobs()
@@ -28,6 +45,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in reversed(NEW_TABLES):
         op.drop_table(table)
+    for table in VOCABULARIES:
+        op.drop_index(f"uq_{table}_name", table)
+        op.create_unique_constraint(f"{table}_name_key", table, ["name"])
+    op.execute("DROP TRIGGER count_metadata_change ON image; DROP FUNCTION count_metadata_change")
     for column in REFERENCES:
         op.drop_index(f"ix_image_{column}", "image")
     op.drop_index("ix_image_metadata_work", "image")
@@ -65,10 +86,17 @@ def extend_images() -> None:
         op.add_column("image", sa.Column(column, sa.Integer(), server_default="0", nullable=False))
     op.execute("UPDATE image SET metadata_revision = 1")
     behind = sa.text("status = 'embedded' AND metadata_revision <> indexed_revision")
-    op.create_index("ix_image_metadata_work", "image", ["id"], postgresql_where=behind)
+    op.create_index("ix_image_metadata_work", "image", ["shop_id", "id"], postgresql_where=behind)
     for column in REFERENCES:
         given = sa.text(f"{column} IS NOT NULL")
         op.create_index(f"ix_image_{column}", "image", [column], postgresql_where=given)
+    op.execute(COUNT_METADATA_CHANGES)
+
+
+def extend_taxonomies() -> None:
+    for table in VOCABULARIES:
+        op.drop_constraint(f"{table}_name_key", table)
+        op.create_index(f"uq_{table}_name", table, [sa.text("lower(name)")], unique=True)
 
 
 def create_signups() -> None:
