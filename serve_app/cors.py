@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-SHOPPER_PATHS = frozenset({"/api/recommendations/", "/api/categories/", "/api/styles/", "/api/age-groups/"})
+SHOPPER_PATHS = re.compile(r"/api/(recommendations|(categories|styles|age-groups)(/[0-9]+)?)/")
 EXPOSED = "RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
 PREFLIGHT_HEADERS = [
     (b"access-control-allow-origin", b"*"),
@@ -39,7 +41,7 @@ class Preflight:
 
 
 def _is_preflight(scope: Scope) -> bool:
-    if scope["type"] != "http" or scope["method"] != "OPTIONS" or scope["path"] not in SHOPPER_PATHS:
+    if scope["type"] != "http" or scope["method"] != "OPTIONS" or not SHOPPER_PATHS.fullmatch(scope["path"]):
         return False
     headers = Headers(scope=scope)
     return "origin" in headers and "access-control-request-method" in headers

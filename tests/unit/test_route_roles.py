@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -137,7 +138,8 @@ def test_browsers_may_ask_before_they_call_what_publishable_keys_may() -> None:
     """A route that publishable keys may call and that no preflight opens would not work in a browser."""
     for (_, path), row in TABLE.items():
         nobody, publishable, *_rest = row.answers.split()
-        assert (nobody, publishable) != ("401", "200") or path in SHOPPER_PATHS
+        example = re.sub(r"\{.*?\}", "1", path)
+        assert (nobody, publishable) != ("401", "200") or SHOPPER_PATHS.fullmatch(example)
 
 
 @pytest.mark.parametrize("route", TABLE, ids=" ".join)
