@@ -12,6 +12,8 @@ from sqlalchemy import URL
 
 _SCHEME = re.compile(r"^postgres(ql)?://")
 
+SERVE_URL = "http://127.0.0.1:8000"
+
 
 class Settings(BaseSettings):
     """What differs between one installation and the next; tuning belongs in the YAML files."""
@@ -33,6 +35,9 @@ class Settings(BaseSettings):
     local_url: str | None = Field(
         default=None, description="Set by the launcher: where this machine reaches it, for links in mails."
     )
+    link_log: str | None = Field(
+        default=None, description="Set by the launcher: the file for links that no mail server takes."
+    )
     trusted_proxies: int = Field(
         default=0, ge=0, description="Proxies in front that append the client's address to X-Forwarded-For."
     )
@@ -43,6 +48,10 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = None
     smtp_starttls: bool = True
     smtp_from: str | None = Field(default=None, description="Sender's address; None: made from the others.")
+
+    def page_base(self) -> str:
+        """Beginning of links in mails, without a slash at its end. Never taken from a request."""
+        return (self.public_url or self.local_url or SERVE_URL).rstrip("/")
 
     def sqlalchemy_url(self) -> URL | str | None:
         """The database's address, or None where nothing names one."""

@@ -9,11 +9,11 @@ Works while the service runs and while it does not. Without --data-dir the envir
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
 from dotenv import load_dotenv
+from pydantic import ValidationError
 from sqlalchemy import URL
 
 from configs.settings import Settings
@@ -22,32 +22,38 @@ from db.migrate import upgrade
 from db.session import Database
 from models.errors import AppError, ConfigurationError, InvalidInput
 from models.shop import KeyScope
+from models.shop_api import SignUpRequest
 from serve_app.data_directory import DataDirectory
 from serve_app.local_services import LocalPostgres
 from serve_app.secrets import KeyMint
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-
 
 def create_shop(url: str | URL, secret_key: str, name: str, email: str) -> str:
     """Returns the new shop's secret key. Raises InvalidInput, Conflict (e-mail taken)."""
-    name, email = name.strip(), email.strip().lower()
-    if not 1 <= len(name) <= 250:
-        raise InvalidInput(f"The name has {len(name)} characters; give 1 to 250.")
-    if len(email) > 320 or not _EMAIL.fullmatch(email):
-        raise InvalidInput(f"'{email}' is not an e-mail address.")
+    shop_data = _checked(name, email)
     upgrade(url)
     database = Database(url, connections=1)
     try:
         key = KeyMint(secret_key).new()
         with database.transaction() as session:
-            shop = keys.create_shop(session, name, email)
+            shop = keys.create_shop(session, shop_data.name, shop_data.email)
             if shop.id is None:
                 raise AssertionError("a stored row has an id")
             keys.add_key(session, shop.id, key.public_id, key.secret_hmac, KeyScope.SECRET)
     finally:
         database.close()
     return key.text
+
+
+def _checked(name: str, email: str) -> SignUpRequest:
+    """As sign-up over HTTP checks them."""
+    try:
+        return SignUpRequest(name=name, email=email)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = first["loc"][0] if first["loc"] else "the shop"
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"{field} {str(first['input'])[:60]!r}: {message}") from None
 
 
 def main() -> int:

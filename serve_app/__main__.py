@@ -26,6 +26,7 @@ from configs.serving import CollectionArgs
 from configs.settings import Settings
 from models.errors import AppError, ConfigurationError, DependencyUnavailable
 from serve_app.data_directory import DataDirectory, RunningService, local_defaults
+from serve_app.followed_file import FollowedFile
 from serve_app.local_environment import (
     free_ports,
     require_free,
@@ -110,10 +111,11 @@ class Launcher:
         self._directory.create()
         os.environ.update(local_defaults(self._directory))
         self._check_redis()
+        url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{port}"
+        self._prepare_links(url)
         self._start_database(stack)
         self._start_chroma(stack)
         args = self._choose_model(config.args)
-        url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{port}"
         self._start_ray(stack, scratch, url, config.app_name, config.deployable(args, host, port))
         self._ready = True
         took_s = time.monotonic() - started
@@ -123,6 +125,8 @@ class Launcher:
         while not self._stop.wait(SUPERVISE_S):
             if self._chroma is not None:
                 self._chroma.ensure_running()
+            for line in self._links.new_lines():
+                _say(line)
         _say("Stopping …")
 
     def _check_redis(self) -> None:
@@ -132,6 +136,14 @@ class Launcher:
         url = Settings().redis_url
         if url is not None:
             RedisCounters(url.get_secret_value())
+
+    def _prepare_links(self, url: str) -> None:
+        """Links in mails begin with this address; those that no mail server takes are shown here."""
+        self._links = FollowedFile(self._directory.logs / "sign-up-links.log")
+        os.environ.update(LOCAL_URL=url, LINK_LOG=str(self._links.path))
+        settings = Settings()
+        if settings.smtp_host is not None and settings.public_url is None:
+            _say(f"NOTE: PUBLIC_URL is not set: links in mails lead to {url}, for this machine only.")
 
     def _start_database(self, stack: ExitStack) -> None:
         from db.migrate import upgrade

@@ -16,6 +16,7 @@ from serve_app.cors import Preflight
 from serve_app.middleware import BodyLimit, RequestContext, ResponseHeaders, TrailingSlash
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
 from serve_app.routes import (
+    activation,
     export,
     health,
     image_collection,
@@ -24,6 +25,7 @@ from serve_app.routes import (
     my_shop,
     prompts,
     recommendations,
+    shops,
     staff,
     taxonomies,
     usage,
@@ -57,6 +59,8 @@ def create_api(services: Services) -> FastAPI:
         taxonomies,
         keys,
         staff,
+        shops,
+        activation,
         my_shop,
         usage,
         prompts,

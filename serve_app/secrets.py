@@ -1,7 +1,8 @@
-"""API keys and signed photo addresses."""
+"""API keys, one-time links and signed photo addresses."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -80,6 +81,37 @@ class ReportSigner:
 
     def _signature(self, job_id: int, expires: int) -> str:
         return hmac.new(self._secret, f"{job_id}/{expires}".encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class NewLink:
+    """What is stored of a one-time link."""
+
+    nonce: bytes
+    token_hash: bytes
+
+
+class LinkMint:
+    """One-time links. A token has 256 bits and is derived from its stored nonce under the server's secret.
+
+    So the same link can be mailed again after a crash, and a copy of the database opens none.
+    """
+
+    def __init__(self, root_secret: str) -> None:
+        self._secret = derive_secret(root_secret, "signup-link")
+
+    def new(self) -> NewLink:
+        nonce = secrets.token_bytes(32)
+        return NewLink(nonce, self.digest(self.token(nonce)))
+
+    def token(self, nonce: bytes) -> str:
+        """43 characters, fit for a URL."""
+        derived = hmac.new(self._secret, nonce, hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(derived).rstrip(b"=").decode()
+
+    def digest(self, token: str) -> bytes:
+        """By which a link is found; 256 random bits need no slow hash."""
+        return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 class PhotoSigner:

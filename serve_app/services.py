@@ -13,7 +13,7 @@ from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
 from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
 from serve_app.rate_limits import RateLimiter
-from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
+from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
 from serve_app.served_model import ServedModel
 
 
@@ -31,11 +31,13 @@ class Services:
     signer: PhotoSigner
     report_signer: ReportSigner
     limits: LimitArgs
+    links: LinkMint
     photos: PhotoArgs
     model: ServedModel
     accounts: AccountArgs
     passwords: Passwords
     cookie_secret: str
+    page_base: str
     public_url: str | None = None
     trusted_proxies: int = 0
     exports: ExportTurns = field(default_factory=ExportTurns)

@@ -26,27 +26,20 @@ import yaml
 from sqlalchemy import NullPool, create_engine, text
 
 from configs.serving import CollectionArgs
+from configs.settings import environment_names
 from db import keys
 from db.session import Database
 from db.vectors import VectorStore
 from scripts.create_shop import create_shop
 from serve_app.secrets import KeyMint
+from tests.mail_server import MailServer
 from tests.shop_client import ShopClient
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEMO_MODEL = "assets/demo-clip"
 START_PATIENCE_S = 240.0
 STOP_LIMIT_S = 15.0
-OF_A_SERVICE = (
-    "DATABASE_URL",
-    "DB_NAME",
-    "CHROMA_URL",
-    "MEDIA_URL",
-    "SECRET_KEY",
-    "RAY_ADDRESS",
-    "PUBLIC_URL",
-    "REDIS_URL",
-)
+OF_A_SERVICE = environment_names() | {"RAY_ADDRESS"}
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -107,7 +100,13 @@ class Stack:
         return (self.scratch_parent / "stderr").read_text("utf-8").splitlines()
 
     @classmethod
-    def launch(cls, data_dir: Path, *arguments: str, model: str | None = DEMO_MODEL) -> Stack:
+    def launch(
+        cls,
+        data_dir: Path,
+        *arguments: str,
+        model: str | None = DEMO_MODEL,
+        variables: dict[str, str] | None = None,
+    ) -> Stack:
         """Start it; it is not ready yet. Its temporary files go into a directory of its own."""
         scratch_parent = _short_directory()
         of_model = [] if model is None else ["--model", model]
@@ -117,7 +116,7 @@ class Stack:
                 command,
                 # Not the project's directory, where a developer's .env may name other servers.
                 cwd=scratch_parent,
-                env=environment(TMPDIR=str(scratch_parent), PYTHONPATH=str(PROJECT)),
+                env=environment(TMPDIR=str(scratch_parent), PYTHONPATH=str(PROJECT), **(variables or {})),
                 stderr=log,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
@@ -266,19 +265,25 @@ class Stack:
 
 
 def quick_config(path: Path, lease_s: float = 5.0) -> Path:
-    """configs/local.yaml with a short lease, so that what a killed process held comes back soon."""
+    """configs/local.yaml with short leases, so that what a killed process held comes back soon."""
     document = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text("utf-8"))
-    document["applications"][0]["args"]["indexer"]["lease_s"] = lease_s
+    args = document["applications"][0]["args"]
+    args["indexer"]["lease_s"] = lease_s
+    args.setdefault("accounts", {}).update(mail_retry_s=0.2, mail_lease_s=2.0)
+    for deployment in document["applications"][0]["deployments"]:
+        if deployment["name"] == "Indexer":
+            deployment["health_check_period_s"] = 1.0
     path.write_text(yaml.safe_dump(document), "utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> Iterator[Stack]:
     """One real service for all tests of the session; each test brings its own shop."""
     directory = tmp_path_factory.mktemp("stack")
     config = quick_config(directory / "quick.yaml")
-    running = Stack.launch(directory / "data", str(config), "--port", "0")
+    arguments = (str(config), "--port", "0")
+    running = Stack.launch(directory / "data", *arguments, variables=mail_server.environment())
     try:
         running.wait_until_ready()
         yield running

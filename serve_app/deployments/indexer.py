@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -12,20 +13,25 @@ from ray.serve.handle import DeploymentHandle
 from sqlalchemy.orm import Session
 
 from configs.settings import Settings
-from db import jobs, work
+from db import jobs, mails, work
 from db.jobs import ClaimedJob
+from db.mails import ClaimedMail
 from db.session import Database
 from db.vectors import VectorStore
 from db.work import Claim
-from models.errors import ConfigurationError
+from models.errors import AppError, ConfigurationError
 from models.job import JobKind
 from serve_app.context import ServingContext
 from serve_app.deployments.work_loop import WorkLoop
+from serve_app.housekeeping import EVERY_S, tidy
 from serve_app.indexing import IndexParts, update_metadata
+from serve_app.mailer import Mailer, send_mail
+from serve_app.secrets import LinkMint
 from serve_app.tasks.create_embeddings import create_embeddings
 from serve_app.tasks.delete_embeddings import delete_embeddings
 from serve_app.tasks.delete_shop import delete_shop
 
+logger = logging.getLogger("serve_app")
 Work = TypeVar("Work")
 METADATA_CLAIM_SIZE = 500
 
@@ -43,11 +49,15 @@ class Indexer:
         self._image_embedder = image_embedder
         self._database = Database.configured(connections=4)
         self._parts = _index_parts(context, self._database)
+        self._accounts = context.args.accounts
+        self._mailer = _mailer(self._accounts.link_lifetime_h)
         self._loops = [
             self._loop(self._claim_embedding, self._start_embedding),
             self._loop(self._claim_deleting, self._start_deleting),
             self._loop(self._claim_shop_deletion, self._start_shop_deletion),
             self._loop(self._claim_metadata, self._update_metadata),
+            self._loop(self._claim_mail, self._send_mail),
+            asyncio.get_running_loop().create_task(self._keep_house()),
         ]
 
     def _loop(
@@ -100,6 +110,20 @@ class Indexer:
         """In a thread here: two short calls that wait, which need no worker and no share of a CPU."""
         return await asyncio.to_thread(update_metadata, self._parts, claim)
 
+    def _claim_mail(self, session: Session) -> ClaimedMail | None:
+        return mails.claim(session, self._accounts.mail_lease_s, self._accounts.link_lifetime_h)
+
+    async def _send_mail(self, mail: ClaimedMail) -> None:
+        await send_mail(self._database, self._mailer, self._accounts, mail)
+
+    async def _keep_house(self) -> None:
+        while True:
+            try:
+                await self._database.run(tidy)
+            except AppError as error:
+                logger.warning("nothing was tidied up, which is tried again in an hour: %s", error.message)
+            await asyncio.sleep(EVERY_S)
+
     def _start_embedding(self, claim: Claim) -> ObjectRef[int]:
         task = create_embeddings.options(num_cpus=self._args.task_num_cpus)
         return task.remote(claim, self._image_embedder, self._context)
@@ -117,3 +141,10 @@ def _index_parts(context: ServingContext, database: Database) -> IndexParts:
         raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
     vectors = VectorStore(address, context.args.collection)
     return IndexParts(database, vectors, context.version_id, context.args.indexer)
+
+
+def _mailer(lifetime_h: float) -> Mailer:
+    settings = Settings()
+    if settings.secret_key is None:
+        raise ConfigurationError("SECRET_KEY must be set.")
+    return Mailer(settings, LinkMint(settings.secret_key.get_secret_value()), lifetime_h)

@@ -20,7 +20,7 @@ from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
 from serve_app.rate_counters import RedisCounters
 from serve_app.rate_limits import RateLimiter
-from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
+from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
 from serve_app.services import Services
 
 
@@ -58,11 +58,13 @@ class Ingress:
             signer=PhotoSigner(secret, args.photos.url_lifetime_s),
             report_signer=ReportSigner(secret),
             limits=args.limits,
+            links=LinkMint(secret),
             photos=args.photos,
             model=context.model,
             accounts=args.accounts,
             passwords=Passwords(),
             cookie_secret=derive_secret(secret, "admin-cookie").hex(),
+            page_base=settings.page_base(),
             public_url=settings.public_url,
             trusted_proxies=settings.trusted_proxies,
         )

@@ -22,19 +22,21 @@ from db.media import MediaStore
 from db.session import Database
 from models.image import Image, ImageStatus
 from models.shop import KeyScope
+from serve_app import sign_up
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
 from serve_app.ports import Vector
 from serve_app.rate_limits import RateLimiter
-from serve_app.secrets import KeyMint, PhotoSigner, ReportSigner
+from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
 from serve_app.services import Services
 from tests.fakes import MODEL, FakeClock, FakeImageEmbedder, FakeIndex, FakeTextEmbedder, Tally, vector_of
 from tests.shop_client import ShopClient
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 ROOT_SECRET = "0123456789abcdef" * 4
+PAGE_BASE = "https://search.example.com"
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         signer=PhotoSigner(ROOT_SECRET, 3600),
         report_signer=ReportSigner(ROOT_SECRET),
         limits=LimitArgs(),
+        links=LinkMint(ROOT_SECRET),
         photos=PhotoArgs(),
+        page_base=PAGE_BASE,
         model=MODEL,
         accounts=AccountArgs(),
         passwords=Passwords(CHEAP),
@@ -114,7 +118,11 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     )
     # The application closes its own database; the helpers go on with another.
     database = Database(postgres_url, connections=2)
-    with TestClient(create_api(services), raise_server_exceptions=False) as http:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        TestClient(create_api(services), raise_server_exceptions=False) as http,
+    ):
+        patch.setattr(sign_up, "ANSWER_AFTER_S", 0.0)
         yield FakeService(
             http=http,
             database=database,

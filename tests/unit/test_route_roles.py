@@ -20,6 +20,8 @@ SHOP_ONLY = "401 403 200 200 401 401 401"
 READERS = "401 200 200 200 401 401 200"
 STAFF_ONLY = "401 403 403 403 403 403 200"
 OWN_THING = "401 403 200 404 401 401 401"
+SIGN_UP = {"name": "Rose & Co", "email": "sign-up@roles.example"}
+UNKNOWN_ADDRESS = {"email": "unknown@roles.example"}
 NOBODY = {"email": "nobody@staff.example", "password": "correct horse battery"}
 
 
@@ -65,6 +67,11 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/age-groups/{term_id}/"): Row(READERS, "/api/age-groups/{age_group_id}/"),
     ("PATCH", "/api/age-groups/{term_id}/"): Row(STAFF_ONLY, "/api/age-groups/{age_group_id}/", json={}),
     ("DELETE", "/api/age-groups/{term_id}/"): Row(STAFF_ONLY, "/api/age-groups/{age_group_id}/"),
+    ("POST", "/api/shops/"): Row("202 202 202 202 202 202 202", json=SIGN_UP),
+    ("POST", "/api/shops/resend/"): Row("202 202 202 202 202 202 202", json=UNKNOWN_ADDRESS),
+    # The token is the permission, whoever sends it.
+    ("POST", "/api/shops/activate/"): Row("404 404 404 404 404 404 404", json={"token": "unknown"}),
+    ("GET", "/activate/"): Row(PUBLIC),
     ("GET", "/api/shops/me/"): Row(SHOP_ONLY),
     ("DELETE", "/api/shops/me/"): Row("401 403 202 202 401 401 401"),
     # As with photos: the signature is the permission.
