@@ -8,6 +8,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from models.image_api import Text250, check_storable
+from models.key_api import Origins
 
 
 def normalised_email(address: str) -> str:
@@ -47,6 +48,9 @@ class ResendRequest(ShopRequest):
 class ActivationRequest(ShopRequest):
     token: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = Field(
         description="What follows the # in the mail's link."
+    )
+    allowed_origins: Origins = Field(
+        default_factory=list, description="Of the web pages that may use the publishable key."
     )
 
 

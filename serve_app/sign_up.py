@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -46,9 +47,12 @@ async def resend(services: Services, email: str) -> None:
     await _unhurried(services, partial(_sent_again, services, email))
 
 
-async def activate(services: Services, token: str) -> Activated:
-    """Use the link: the shop becomes active and gets two keys. Raises NotFound, Gone."""
-    return await services.database.run(partial(_activated, services, token))
+async def activate(services: Services, token: str, origins: list[str]) -> Activated:
+    """Use the link: the shop becomes active and gets two keys, the publishable one for pages of ``origins``.
+
+    Raises NotFound, Gone.
+    """
+    return await services.database.run(partial(_activated, services, token, origins))
 
 
 def link_address(services: Services, link: SignupLink) -> str:
@@ -88,7 +92,7 @@ def _mail_link(services: Services, session: Session, shop: Shop) -> bool:
     return True
 
 
-def _activated(services: Services, token: str, session: Session) -> Activated:
+def _activated(services: Services, token: str, origins: list[str], session: Session) -> Activated:
     found = signups.lock_link(session, services.links.digest(token))
     if found is None:
         raise NotFound(f"This link is not known. Open the one of the newest mail, whole. {ASK_AGAIN}")
@@ -99,8 +103,9 @@ def _activated(services: Services, token: str, session: Session) -> Activated:
     which = "First" if shop.status is ShopStatus.PENDING else "Recovered"
     shop.status = ShopStatus.ACTIVE
     shop.activated_at = shop.activated_at or now
-    secret = _new_key(services, session, shop, KeyScope.SECRET, f"{which} secret key")
-    publishable = _new_key(services, session, shop, KeyScope.PUBLISHABLE, f"{which} publishable key")
+    secret = _new_key(services, session, shop, KeyScope.SECRET, name=f"{which} secret key")
+    settings = {"name": f"{which} publishable key", "allowed_origins": origins}
+    publishable = _new_key(services, session, shop, KeyScope.PUBLISHABLE, **settings)
     return Activated(shop, secret, publishable)
 
 
@@ -115,10 +120,9 @@ def _require_usable(link: SignupLink, shop: Shop, now: datetime) -> None:
         raise Gone(f"This link has expired. {ASK_AGAIN}")
 
 
-def _new_key(services: Services, session: Session, shop: Shop, scope: KeyScope, name: str) -> str:
+def _new_key(services: Services, session: Session, shop: Shop, scope: KeyScope, **settings: Any) -> str:
     key = services.keys.new(scope)
-    stored = keys.add_key(session, _id(shop.id), key.public_id, key.secret_hmac, scope)
-    stored.name = name
+    keys.add_key(session, _id(shop.id), key.public_id, key.secret_hmac, scope, **settings)
     return key.text
 
 

@@ -23,6 +23,15 @@
     return found;
   };
 
+  // People copy whole addresses; the service takes scheme, host and port.
+  const originOf = (address) => {
+    try {
+      return new URL(address.includes("://") ? address : "https://" + address).origin;
+    } catch {
+      return address;
+    }
+  };
+
   const tell = (text) => {
     part("problem").textContent = text;
     part("problem").hidden = !text;
@@ -60,7 +69,8 @@
 
   whileBusy(part("activate"), async () => {
     const code = part("token").value.trim().split("#").pop();
-    show(await post("api/shops/activate/", { token: code }));
+    const origins = part("origins").value.split(/[\s,]+/).filter(Boolean).map(originOf);
+    show(await post("api/shops/activate/", { token: code, allowed_origins: origins }));
   });
 
   whileBusy(part("resend"), async () => {

@@ -35,7 +35,7 @@ async def send_again(body: ResendRequest, services: ServicesDep) -> SignUpAnswer
 @router.post("/activate/")
 async def use_link(body: ActivationRequest, response: Response, services: ServicesDep) -> ActivationAnswer:
     """Use the mailed link: the shop becomes active, and two new keys are shown, once."""
-    activated = await activate(services, body.token)
+    activated = await activate(services, body.token, body.allowed_origins)
     response.headers["Cache-Control"] = "no-store"
     return ActivationAnswer(
         shop=ShopPublic.model_validate(activated.shop, from_attributes=True),

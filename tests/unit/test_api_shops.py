@@ -125,6 +125,21 @@ def test_from_sign_up_to_keys(service: FakeService, outbox: Outbox) -> None:
     }
 
 
+def test_the_publishable_key_is_for_the_named_pages(service: FakeService, outbox: Outbox) -> None:
+    ask(service, outbox.email)
+    (token,) = outbox.tokens()
+    answer = post(service, ACTIVATE, token=token, allowed_origins=["https://shop.example/a"])
+    assert_problem(answer, 422, "invalid_input", "/allowed_origins/0")
+    answer = post(service, ACTIVATE, token=token, allowed_origins=["https://Shop.example/"])
+    assert answer.status_code == 200, answer.text
+    with service.database.transaction() as session:
+        stored = session.scalars(select(ApiKey).where(col(ApiKey.shop_id) == outbox.shop().id)).all()
+    assert {key.scope: key.allowed_origins for key in stored} == {
+        KeyScope.SECRET: [],
+        KeyScope.PUBLISHABLE: ["https://shop.example"],
+    }
+
+
 def test_every_address_gets_the_same_answer(service: FakeService, email: str) -> None:
     addresses = {status: f"{status}-{email}" for status in ShopStatus}
     for status, address in addresses.items():
