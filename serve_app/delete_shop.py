@@ -30,6 +30,7 @@ from models.shop import ShopStatus
 from serve_app.services import Services
 
 logger = logging.getLogger("serve_app")
+BUSY_PAUSE_S = 0.5
 Counts = dict[str, int]
 
 
@@ -89,13 +90,13 @@ def carry_out(parts: DeletionParts, job: ClaimedJob) -> bool:
         with parts.database.transaction() as session:
             idle = shop_deletion.take_leases(session, job.shop_id)
         if not idle:
-            _release(parts, job, None)
+            _release(parts, job, None, BUSY_PAUSE_S)
             return False
         _Deletion(parts, job).run()
         return True
     except AppError as error:
         logger.warning("the deletion of shop %d goes back to the queue: %s", job.shop_id, error.message)
-        _release(parts, job, error.message)
+        _release(parts, job, error.message, parts.args.retry_delay_s)
     except _LeaseLost:
         logger.warning("the deletion of shop %d is another worker's by now", job.shop_id)
     return False
@@ -187,6 +188,6 @@ class _Deletion:
         self._renewed_at = time.monotonic()
 
 
-def _release(parts: DeletionParts, job: ClaimedJob, error: str | None) -> None:
+def _release(parts: DeletionParts, job: ClaimedJob, error: str | None, delay_s: float) -> None:
     with parts.database.transaction() as session:
-        jobs.release(session, job, delay_s=parts.args.retry_delay_s, error=error)
+        jobs.release(session, job, delay_s=delay_s, error=error)
