@@ -21,7 +21,7 @@ logger = logging.getLogger("serve_app")
 TIMEOUT_S = 0.25
 PAUSE_S = 5.0
 LOG_EVERY_S = 60.0
-CONNECTIONS = 32
+CONNECTIONS = 8  # few, as a burst after a pause must not wait for as many handshakes
 SWEEP_EVERY_S = 60.0
 KEY_PREFIX = "fashion:limits"
 NO_ANSWER = "Redis does not answer properly; requests are served without their limits."
@@ -134,8 +134,7 @@ class RedisCounters:
                 url,
                 max_connections=CONNECTIONS,
                 timeout=TIMEOUT_S,
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
+                socket_timeout=None,  # ``_ask`` has one time-out for all; one for each read costs a third more
                 retry=Retry(NoBackoff(), 0),  # a repeated increment would count twice
             )
         except (ValueError, TypeError):
@@ -186,8 +185,9 @@ class RedisCounters:
         self._ask_again_at = now + PAUSE_S
         if now >= self._log_again_at:
             self._log_again_at = now + LOG_EVERY_S
-            cause = type(error.__cause__ or error).__name__
-            logger.error("rate limits: Redis does not answer (%s); requests are served unchecked", cause)
+            cause = error.__cause__ if isinstance(error, StorageError) else error
+            name = type(cause).__name__
+            logger.error("rate limits: Redis does not answer (%s); requests are served unchecked", name)
 
     def _succeeded(self) -> None:
         self._ask_again_at = float("-inf")

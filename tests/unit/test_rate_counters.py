@@ -116,6 +116,39 @@ async def test_a_dead_redis_is_logged_once_a_minute(caplog: pytest.LogCaptureFix
     assert len(caplog.records) == 3
 
 
+async def test_a_late_answer_is_never_taken_for_another(redis_server: RedisServer) -> None:
+    late = asyncio.Event()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_redis, from_redis = await asyncio.open_connection("127.0.0.1", redis_server.port)
+        pumps = [
+            asyncio.create_task(_pump(reader, from_redis, None)),
+            asyncio.create_task(_pump(to_redis, writer, late)),
+        ]
+        await asyncio.wait(pumps)
+        from_redis.close()
+
+    clock = Clock()
+    async with server(relay) as url, counters(url, clock) as shared:
+        late.set()
+        assert await shared.add([Slot("a", 60)], 5) == [5]
+        late.clear()
+        assert await shared.add([Slot("a", 60)], 10) is None
+        late.set()
+        clock.now += PAUSE_S
+        assert await shared.add([Slot("b", 60), Slot("a", 60)], 1) == [1, 16]
+
+
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event | None
+) -> None:
+    while data := await reader.read(2**16):
+        if gate is not None:
+            await gate.wait()
+        writer.write(data)
+    writer.close()
+
+
 async def _silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
 
