@@ -134,7 +134,7 @@ class RedisCounters:
                 url,
                 max_connections=CONNECTIONS,
                 timeout=TIMEOUT_S,
-                socket_timeout=None,  # ``_ask`` has one time-out for all; one for each read costs a third more
+                socket_timeout=None,  # ``_ask`` has one time-out for all, which costs less
                 retry=Retry(NoBackoff(), 0),  # a repeated increment would count twice
             )
         except (ValueError, TypeError):

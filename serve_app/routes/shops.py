@@ -12,27 +12,27 @@ from models.shop_api import (
     SignUpAnswer,
     SignUpRequest,
 )
-from serve_app.routes.dependencies import ServicesDep
+from serve_app.routes.dependencies import ServicesDep, SignupLimitDep
 from serve_app.sign_up import activate, resend, sign_up
 
 router = APIRouter(prefix="/api/shops", tags=["shops"])
 
 
-@router.post("/", status_code=202)
+@router.post("/", status_code=202, dependencies=[SignupLimitDep])
 async def create(body: SignUpRequest, services: ServicesDep) -> SignUpAnswer:
     """Sign up a shop: a mail with a one-time link goes to the address."""
     await sign_up(services, body.name, body.email)
     return SignUpAnswer()
 
 
-@router.post("/resend/", status_code=202)
+@router.post("/resend/", status_code=202, dependencies=[SignupLimitDep])
 async def send_again(body: ResendRequest, services: ServicesDep) -> SignUpAnswer:
     """Another mail for an address that signed up: a new link; former ones stop working."""
     await resend(services, body.email)
     return SignUpAnswer()
 
 
-@router.post("/activate/")
+@router.post("/activate/", dependencies=[SignupLimitDep])
 async def use_link(body: ActivationRequest, response: Response, services: ServicesDep) -> ActivationAnswer:
     """Use the mailed link: the shop becomes active, and two new keys are shown, once."""
     activated = await activate(services, body.token, body.allowed_origins)

@@ -120,5 +120,22 @@ def test_without_redis_requests_are_served_and_counted(
     assert len([line for line in caplog.messages if line.startswith("rate limits")]) == 1
 
 
+def test_strangers_are_limited_by_the_address_that_the_proxy_saw(service: FakeService) -> None:
+    limiter = RateLimiter(LimitArgs(signups_per_hour=3), Tally(), clock=service.clock)
+    http = TestClient(create_api(replace(service.services, limiter=limiter, trusted_proxies=1)))
+
+    def post(path: str, forwarded_for: str, body: dict[str, str]) -> Any:
+        return http.post(f"/api/shops/{path}", json=body, headers={"X-Forwarded-For": forwarded_for})
+
+    email = {"email": "nobody@nowhere.example"}
+    assert post("resend/", "198.51.100.7", email).status_code == 202
+    assert post("", "6.6.6.6, 198.51.100.7", {}).status_code == 422
+    assert post("activate/", "198.51.100.7", {"token": "unknown"}).status_code == 404
+    refused = post("resend/", "7.7.7.7, 198.51.100.7", email)
+    assert "limited to 3 an hour" in assert_problem(refused, 429, "too_many_requests")["detail"]
+    assert int(refused.headers["retry-after"]) == limits(refused)["signups"][1] <= 3600
+    assert post("resend/", "198.51.100.8", email).status_code == 202
+
+
 def test_readyz_says_ok_where_limits_are_counted(service: FakeService) -> None:
     assert service.http.get("/readyz").json()["checks"]["rate_limits"] == "ok"
