@@ -5,36 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
 from sqladmin import action
 from starlette.requests import Request
 from starlette.responses import Response
-from wtforms import Form, IntegerField, StringField
-from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
-from db.images import MAX_ID
-from models.errors import InvalidInput
 from models.shop import Shop, ShopStatus
 from serve_app.admin.filters import one_of
+from serve_app.admin.forms import ShopForm, checked
 from serve_app.admin.record_view import RecordView
 from serve_app.manage_shops import ShopChanges, activate_shop, change_shop, close_shop, suspend_shop
-
-LIMIT = {
-    "validators": [Optional(), NumberRange(1, MAX_ID)],
-    "description": "Empty: the configuration's.",
-    "render_kw": {"class": "form-control"},
-}
-
-
-class ShopForm(Form):
-    """What staff may change of a shop."""
-
-    name = StringField(
-        "Name", validators=[InputRequired(), Length(1, 250)], render_kw={"class": "form-control"}
-    )
-    requests_per_minute = IntegerField("Requests per minute", **LIMIT)
-    prompts_per_day = IntegerField("Prompts per day", **LIMIT)
-    max_photos = IntegerField("Photos", **LIMIT)
 
 
 class ShopView(RecordView, model=Shop):
@@ -52,11 +31,7 @@ class ShopView(RecordView, model=Shop):
     column_filters: ClassVar[Any] = [one_of(Shop.status, ShopStatus)]
 
     async def update_model(self, request: Request, pk: str, data: dict[str, Any]) -> Any:
-        try:
-            changes = ShopChanges.model_validate(data)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InvalidInput(f"{first['loc'][0]}: {first['msg']}.") from None
+        changes = checked(ShopChanges, data)
         shop = await self.change(
             request, lambda session, staff: change_shop(session, staff, int(pk), changes)
         )

@@ -24,7 +24,7 @@ from tests.unit.conftest import FakeService
 
 pytest.importorskip("greenlet", reason="the admin's library needs it: make install")
 
-from tests.unit.admin_client import Browser, new_browser
+from tests.unit.admin_client import HERE, Browser, new_browser
 
 CANARY = "canary-that-nobody-may-see"
 
@@ -237,6 +237,33 @@ def test_a_shop_is_deleted_by_the_use_case_of_its_owner(
     ((target, details),) = staff.audited("shop.delete")
     assert (target, details["job_id"]) == (str(shop.shop_id), job.id)
     assert details["before"]["status"] == "active"
+
+
+def test_a_term_is_made_changed_and_deleted(staff: Browser, shop: ShopClient) -> None:
+    name = f"Kilts {uuid.uuid4().hex}"
+    created = staff.post("/category/create", data={"name": f" {name} ", "description": "", "save": "Save"})
+    assert created.status_code == 302
+    ((target, details),) = staff.audited("category.create")
+    assert details["after"] == {"name": name, "description": ""}
+    changed = staff.post(f"/category/edit/{target}", data={"name": name, "description": "x", "save": "Save"})
+    assert changed.status_code == 302
+    photo = shop.add(garment(), Category=int(target))["ImageID"]
+    gone = staff.http.delete(f"/admin/category/delete?pks={target}", headers=HERE)
+    assert gone.status_code == 200
+    assert f"Category {target} is deleted. Photos that lost it: 1." in staff.http.get(gone.text).text
+    assert shop.get(photo).json()["Category"] is None
+    ((_, details),) = staff.audited("category.delete")
+    assert details["before"] == {"name": name, "description": "x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("DRESSES", "is in use: &#39;Dresses&#39;"), (" ", "name: "), ("nul\x00", "name"), ("x" * 251, "250")],
+)
+def test_a_wrong_term_is_told(staff: Browser, name: str, words: str) -> None:
+    answer = staff.post("/category/create", data={"name": name, "description": "", "save": "Save"})
+    assert answer.status_code == 400
+    assert words in answer.text
 
 
 def test_a_failed_job_is_retried(staff: Browser, shelf: Shelf, service: FakeService) -> None:
