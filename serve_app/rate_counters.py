@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -59,7 +60,7 @@ class BoundedMemory(Storage):
         super().__init__()
         self._max_counters = max_counters
         self._clock = clock
-        self._counters: dict[str, tuple[int, float]] = {}
+        self._counters: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._sweep_at = clock() + SWEEP_EVERY_S
 
     def __len__(self) -> int:
@@ -78,7 +79,7 @@ class BoundedMemory(Storage):
             count, until = 0, now + expiry
             self._counters.pop(key, None)
             if len(self._counters) >= self._max_counters:
-                del self._counters[next(iter(self._counters))]
+                self._counters.popitem(last=False)
         self._counters[key] = (count + amount, until)
         return count + amount
 
@@ -101,7 +102,8 @@ class BoundedMemory(Storage):
         self._counters.pop(key, None)
 
     def _sweep(self, now: float) -> None:
-        self._counters = {key: counter for key, counter in self._counters.items() if counter[1] > now}
+        living = ((key, counter) for key, counter in self._counters.items() if counter[1] > now)
+        self._counters = OrderedDict(living)
         self._sweep_at = now + SWEEP_EVERY_S
 
 
