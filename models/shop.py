@@ -66,7 +66,11 @@ class ApiKey(SQLModel, table=True):
     revoked_at: datetime | None = Field(default=None, sa_column=timestamp())
     last_used_at: datetime | None = Field(default=None, sa_column=timestamp())
     replaced_by_id: int | None = Field(
-        default=None, foreign_key="api_key.id", ondelete="SET NULL", description="Its successor by rotation."
+        default=None,
+        foreign_key="api_key.id",
+        ondelete="SET NULL",
+        index=True,
+        description="Its successor by rotation.",
     )
 
 

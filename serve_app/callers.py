@@ -141,8 +141,8 @@ class CallerCache:
             states = await self._database.read(partial(keys.states, ids=ids))
             found = {state.public_id: state for state in states}
             for public_id, entry in asked.items():
-                # A request may have learned more since, and a revocation removed it.
-                if self._entries.get(public_id) is entry and entry.verified_at < started_at:
+                # A request may have replaced it since, having learned more, or a revocation removed it.
+                if self._entries.get(public_id) is entry:
                     self._renew(public_id, entry, found.get(public_id), started_at)
         await self._write_uses()
 
@@ -167,7 +167,7 @@ class CallerCache:
             raise _unknown()
         entry = _Entry(self._judged(state), state.secret_hmac, query.started_at)
         if self._counts(query.started_at):
-            entry = self._keep(public_id, entry)
+            self._keep(public_id, entry)
         return entry
 
     def _counts(self, started_at: float) -> bool:
@@ -180,16 +180,12 @@ class CallerCache:
         if not answer.cancelled():
             answer.exception()  # Whoever waited has it; where nobody waits any more, nobody misses it.
 
-    def _keep(self, public_id: str, entry: _Entry) -> _Entry:
-        known = self._entries.get(public_id)
-        if known is not None and known.verified_at >= entry.verified_at:
-            return known
-        if known is not None:
-            entry.noted_at = known.noted_at
+    def _keep(self, public_id: str, entry: _Entry) -> None:
+        if public_id in self._entries:
+            entry.noted_at = self._entries[public_id].noted_at
         self._entries[public_id] = entry
         while len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
-        return entry
 
     def _judged(self, state: KeyState | None) -> Caller:
         if state is None:

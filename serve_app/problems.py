@@ -76,7 +76,9 @@ async def unexpected_error(request: Request, error: Exception) -> JSONResponse:
     request_id = _request_id(request)
     logger.error("unexpected error (request %s)", request_id, exc_info=error)
     detail = f"Something went wrong on our side. Tell the operator the request id {request_id}."
-    return _response(500, problem(500, AppError.code, AppError.title, detail, request_id))
+    # The middleware that adds these to other answers is not around this one.
+    headers = request.scope.get("state", {}).get("response_headers")
+    return _response(500, problem(500, AppError.code, AppError.title, detail, request_id), headers)
 
 
 def _response(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:

@@ -103,6 +103,18 @@ def test_pages_can_read_errors_too(publishable: Publishable) -> None:
         assert (answer.status_code, answer.headers[ALLOW]) == (status, PAGE)
 
 
+def test_pages_can_read_that_the_service_failed(
+    publishable: Publishable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("serve_app.routes.recommendations.recommend", broken)
+    answer = ask(publishable(), PAGE)
+    assert_problem(answer, 500, "internal_error")
+    assert answer.headers[ALLOW] == PAGE
+
+
 def test_a_page_that_asks_too_often_can_read_when_to_come_back(publishable: Publishable) -> None:
     client = publishable(requests_per_minute=1)
     assert ask(client, PAGE).status_code == 200

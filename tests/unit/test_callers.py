@@ -166,8 +166,9 @@ async def test_a_database_that_hangs_prolongs_nothing(
         await cache.caller(key.text)
 
 
-async def test_a_request_does_not_join_a_query_that_began_too_long_ago(
-    cache: CallerCache, key: Key, clock: Clock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("reason", ["it began too long ago", "the key was revoked here since"])
+async def test_a_query_under_way_is_neither_shared_nor_kept_where(
+    cache: CallerCache, key: Key, clock: Clock, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
     read, calls = Database.read, 0
@@ -186,9 +187,15 @@ async def test_a_request_does_not_join_a_query_that_began_too_long_ago(
     early = asyncio.create_task(cache.caller(key.text))
     await arrived.wait()
     key.set(revoked_at=datetime.now(UTC))
-    clock.now += MAX_AGE_S
+    if reason == "it began too long ago":
+        clock.now += MAX_AGE_S
+    else:
+        clock.now += 0.1
+        cache.forget(key.shop_id)
+        clock.now += 0.1
     with pytest.raises(NotAuthenticated):
-        await cache.caller(key.text)
+        async with asyncio.timeout(5):
+            await cache.caller(key.text)
     go_on.set()
     await early
     with pytest.raises(NotAuthenticated):
@@ -211,13 +218,16 @@ async def test_what_this_process_changed_counts_at_once(
     assert reads(sent) == 0
 
 
+@pytest.mark.parametrize("seen", [True, False], ids=["seen by the round", "not seen by it"])
 async def test_a_round_under_way_does_not_bring_back_what_was_forgotten(
-    cache: CallerCache, key: Key, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    cache: CallerCache, key: Key, clock: Clock, monkeypatch: pytest.MonkeyPatch, seen: bool
 ) -> None:
     await cache.caller(key.text)
     read = Database.read
 
     async def revoked_meanwhile(self: Database, query: Any) -> Any:
+        if seen:
+            key.set(revoked_at=datetime.now(UTC))
         answer = await read(self, query)
         key.set(revoked_at=datetime.now(UTC))
         cache.forget(key.shop_id)

@@ -76,6 +76,7 @@ def extend_shops() -> None:
     op.add_column("api_key", sa.Column("max_images", sa.Integer()))
     op.add_column("api_key", sa.Column("requests_per_minute", sa.Integer()))
     op.add_column("api_key", reference("replaced_by_id", "api_key", "SET NULL"))
+    op.create_index("ix_api_key_replaced_by_id", "api_key", ["replaced_by_id"])
     op.create_index("ix_prompt_api_key_id", "prompt", ["api_key_id"])
     op.create_index("ix_prompt_created_at", "prompt", ["created_at"])
 
