@@ -38,6 +38,7 @@ class Services:
     passwords: Passwords
     cookie_secret: str
     page_base: str
+    shows_links: bool = False
     public_url: str | None = None
     trusted_proxies: int = 0
     exports: ExportTurns = field(default_factory=ExportTurns)

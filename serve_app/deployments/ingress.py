@@ -65,6 +65,7 @@ class Ingress:
             passwords=Passwords(),
             cookie_secret=derive_secret(secret, "admin-cookie").hex(),
             page_base=settings.page_base(),
+            shows_links=settings.smtp_host is None,
             public_url=settings.public_url,
             trusted_proxies=settings.trusted_proxies,
         )

@@ -17,6 +17,7 @@ from models.job import Job, JobKind, JobStatus
 from models.mail import Mail, MailKind, MailStatus
 from models.shop import ApiKey, Shop, ShopStatus, SignupLink
 from models.staff import Staff
+from serve_app.sign_up import link_address
 from tests.drawings import garment
 from tests.fakes import vector_of
 from tests.shop_client import ShopClient
@@ -275,6 +276,42 @@ def test_a_failed_job_is_retried(staff: Browser, shelf: Shelf, service: FakeServ
         assert job.status is JobStatus.QUEUED
         job.status = JobStatus.FAILED
     assert len(staff.audited("job.retry")) == 1
+
+
+def test_a_failed_mail_is_sent_again(staff: Browser, shelf: Shelf, service: FakeService) -> None:
+    mail_id = shelf.ids["mail"]
+    assert staff.act("mail", "send-again", mail_id) == "1 mail queued again."
+    assert staff.act("mail", "send-again", mail_id) == "1 mail left alone: did not fail."
+    assert staff.audited("mail.send_again") == [(str(mail_id), {})]
+    with service.database.transaction() as session:
+        mail = session.get(Mail, mail_id)
+        assert mail is not None
+        assert (mail.status, mail.error) == (MailStatus.QUEUED, None)
+        mail.status, mail.error = MailStatus.FAILED, f"refused {shelf.mark}"
+
+
+def test_a_link_is_shown_only_without_a_mail_server(staff: Browser, service: FakeService) -> None:
+    services = service.http.app.state.services  # type: ignore[attr-defined]
+    email = f"{uuid.uuid4().hex}@example.com"
+    assert service.http.post("/api/shops/", json={"name": "Rose", "email": email}).status_code == 202
+    with service.database.transaction() as session:
+        mail = session.scalars(select(Mail).where(col(Mail.recipient) == email)).one()
+        link = session.get(SignupLink, mail.link_id)
+    assert link is not None
+    address = link_address(services, link)
+    page = f"/mail/details/{mail.id}"
+    assert address not in staff.get(page).text
+    assert staff.audited("mail.show_link") == []
+    object.__setattr__(services, "shows_links", True)
+    try:
+        assert address in staff.get(page).text
+        assert "/activate/" not in staff.get("/mail/list").text
+        assert [target for target, _ in staff.audited("mail.show_link")] == [str(mail.id)]
+        with service.database.transaction() as session:
+            session.execute(text("UPDATE signup_link SET used_at = now() WHERE id = :i"), {"i": link.id})
+        assert "/activate/" not in staff.get(page).text
+    finally:
+        object.__setattr__(services, "shows_links", False)
 
 
 def test_a_shops_limits_are_edited(staff: Browser, service: FakeService, shop: ShopClient) -> None:

@@ -127,6 +127,7 @@ if find_spec("greenlet") is not None:
                 "shop/action/delete",
                 "api-key/action/revoke",
                 "job/action/retry",
+                "mail/action/send-again",
                 "staff/action/deactivate",
             )
         },
