@@ -22,6 +22,7 @@ from db.work import Claim
 from models.errors import AppError, ConfigurationError
 from models.job import JobKind
 from serve_app.context import ServingContext
+from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.work_loop import WorkLoop
 from serve_app.housekeeping import EVERY_S, tidy
 from serve_app.indexing import IndexParts, update_metadata
@@ -44,6 +45,7 @@ class Indexer:
     """
 
     def __init__(self, context: ServingContext, image_embedder: DeploymentHandle) -> None:
+        use_serve_log()
         self._context = context
         self._args = context.args.indexer
         self._image_embedder = image_embedder

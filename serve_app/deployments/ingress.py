@@ -14,6 +14,7 @@ from models.errors import ConfigurationError
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
 from serve_app.context import ServingContext
+from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.metrics import RayCounter
 from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
 from serve_app.passwords import Passwords
@@ -38,6 +39,7 @@ class Ingress:
         search_index: DeploymentHandle,
         indexer: DeploymentHandle,
     ) -> None:
+        use_serve_log()
         settings, args = Settings(), context.args
         if settings.media_url is None or settings.secret_key is None:
             raise ConfigurationError("MEDIA_URL and SECRET_KEY must be set.")
