@@ -136,6 +136,13 @@ def test_only_the_local_config_falls_back(launch: Launch) -> None:
     assert "patrickjohncyh/fashion-clip" in line
 
 
+def test_a_redis_address_that_is_none(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("REDIS_URL=canary-password@redis:6379\n")
+    stack = launch("--port", "0", "--env-file", str(tmp_path / "env"))
+    assert "REDIS_URL is not the address of a Redis" in stack.assert_refused()
+    assert not any("canary-password" in line for line in stack.lines)
+
+
 def test_a_data_directory_that_cannot_be_written(launch: Launch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     line = launch("--port", "0", data_dir=tmp_path / "file" / "data").assert_refused()
