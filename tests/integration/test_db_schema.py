@@ -9,8 +9,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlmodel import SQLModel
 
-from db import migrate, taxonomies
+from db import migrate, taxonomies, work
 from db.session import Database
+from models.search import PhotoTerms
 from models.taxonomy import AgeGroup, Category, Style
 from tests.services import extra_database
 
@@ -57,6 +58,33 @@ def test_down_and_up_again(empty: Engine) -> None:
     migrate.upgrade(empty.url)
     with empty.connect() as connection:
         assert catalogue(connection) == before
+
+
+OLD_PHOTOS = """
+WITH old AS (INSERT INTO shop (name, email, status) VALUES ('Old', 'old@example.com', 'active') RETURNING id)
+INSERT INTO image (shop_id, sku, name, photo_key, photo_sha256, photo_bytes, photo_width_px, photo_height_px,
+                   photo_type, status, attempts, category_id)
+SELECT id, status, 'Dress', '', '', 1, 1, 1, 'image/jpeg', status, 0, 3
+  FROM old, unnest(ARRAY['embedded', 'pending', 'deleting']) AS status
+"""
+
+
+def test_photos_from_before_the_terms_were_indexed_are_brought_up_to_date(empty: Engine) -> None:
+    migrate.upgrade(empty.url)
+    migrate.downgrade(empty.url, "0002")
+    with empty.begin() as connection:
+        connection.execute(text(OLD_PHOTOS))
+    migrate.upgrade(empty.url)
+    database = Database(empty.url, connections=1)
+    with database.transaction() as session:
+        claim = work.claim_metadata(session, limit=10, lease_s=60)
+        assert [(photo.terms, photo.metadata_revision) for photo in claim.photos] == [(PhotoTerms(3), 1)]
+        work.finish_metadata(session, claim.token, claim.photos)
+        embedding = work.claim_embedding(session, limit=10, lease_s=60, max_attempts=5)
+        work.finish_embedded(session, embedding.token, embedding.photos)
+        assert len(embedding.photos) == 1
+        assert work.claim_metadata(session, limit=10, lease_s=60).photos == []
+    database.close()
 
 
 def test_two_processes_may_migrate_at_once(empty: Engine) -> None:
