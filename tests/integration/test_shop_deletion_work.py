@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -20,6 +22,7 @@ from configs.serving import IndexerArgs
 from db import embeddings, images, jobs, keys, prompts, shop_deletion, work
 from db.jobs import ClaimedJob
 from db.media import MediaStore
+from db.open_shops import lock_open
 from db.session import Database
 from models.errors import DependencyUnavailable, NotAuthenticated, NotFound
 from models.image import Image, ImageStatus, IndexState, IndexVersion
@@ -313,3 +316,37 @@ def test_nothing_is_logged_for_a_closed_shop(bench: Bench) -> None:
     assert bench.work()
     with pytest.raises(NotAuthenticated), bench.database.transaction() as session:
         prompts.record(session, new_prompt(shop_id))
+
+
+WRITERS: dict[str, Callable[[Session, int], Any]] = {
+    "upload": lock_open,
+    "prompt": lambda session, shop_id: prompts.record(session, new_prompt(shop_id)),
+    "claim": lambda session, _: work.claim_embedding(session, limit=9999, lease_s=60, max_attempts=5),
+    "key": keys.lock_shop,
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_the_deletion_waits_for_writers_under_way(bench: Bench, writer: str) -> None:
+    shop_id = bench.stocked_shop()
+    with ThreadPoolExecutor(1) as other:
+        with bench.database.transaction() as session:
+            WRITERS[writer](session, shop_id)
+            begun = other.submit(bench.begin, shop_id)
+            wait_for_a_lock(bench.database)
+            assert not begun.done()
+        assert begun.result(10) > 0
+
+
+def wait_for_a_lock(database: Database) -> None:
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with database.transaction() as session:
+            if session.scalar(text(waiting)):
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")
