@@ -283,7 +283,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> 
     directory = tmp_path_factory.mktemp("stack")
     config = quick_config(directory / "quick.yaml")
     arguments = (str(config), "--port", "0")
-    running = Stack.launch(directory / "data", *arguments, variables=mail_server.environment())
+    # Serve would hold back a thousand lines of each log.
+    variables = mail_server.environment(RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE="1")
+    running = Stack.launch(directory / "data", *arguments, variables=variables)
     try:
         running.wait_until_ready()
         yield running
