@@ -135,7 +135,7 @@ def test_no_log_holds_a_secret(stack: Stack, mail_server: MailServer) -> None:
 
     # What came last is there, so what came before it is.
     control = f"control-{secrets.token_hex(8)}"
-    assert stack.http.get(f"/{control}").status_code == 404
+    assert stack.http.get("/api/keys/", headers={"X-Request-ID": control}).status_code == 401
     stack.execute(f"DO $$ BEGIN RAISE LOG '{control}'; END $$")
     wait_for_control(stack, control, "replica_fashion_Ingress")
     wait_for_control(stack, control, "log")
