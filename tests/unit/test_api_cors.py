@@ -59,6 +59,14 @@ def test_a_page_of_the_shop_may_ask_and_read(publishable: Publishable) -> None:
     assert "access-control-allow-credentials" not in answer.headers
 
 
+@pytest.mark.parametrize("path", ["/api/categories/", "/api/styles/", "/api/age-groups/"])
+def test_a_page_may_read_the_vocabularies(publishable: Publishable, path: str) -> None:
+    client = publishable()
+    answer = client.request("GET", path, headers={"Origin": PAGE})
+    assert (answer.status_code, answer.headers[ALLOW]) == (200, PAGE)
+    assert_problem(client.request("GET", path, headers={"Origin": OTHER}), 403, "origin_not_allowed")
+
+
 def test_a_key_in_the_body_counts_likewise(publishable: Publishable) -> None:
     client = publishable()
     body = {"prompt": "a dress", "api_key": client.key}
