@@ -65,10 +65,11 @@ def test_a_revoked_key_stops_working_within_5_s(stack: Stack, shop: ShopClient) 
     """Revoked in the database: no process of the service is told."""
     assert shop.recommendations("a dress") == []
     stack.execute("UPDATE api_key SET revoked_at = now() WHERE shop_id = :id", id=shop.shop_id)
-    revoked = time.monotonic()
+    revoked = asked = time.monotonic()
     while shop.ask("a dress").status_code == 200:
-        assert time.monotonic() - revoked < 5
+        assert asked - revoked < 5
         time.sleep(0.1)
+        asked = time.monotonic()
     assert_problem(shop.ask("a dress"), 401, "not_authenticated")
     assert_problem(shop.upload(garment(), name="x"), 401, "not_authenticated")
     assert stack.execute("SELECT count(*) FROM image WHERE shop_id = :id", id=shop.shop_id) == [(0,)]
