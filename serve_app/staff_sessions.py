@@ -15,6 +15,7 @@ from db import staff as people
 from models.errors import InvalidInput, NotAuthenticated
 from models.staff import Staff
 from serve_app.authenticate import STAFF_TOKEN_PREFIX, staff_token_hash
+from serve_app.passwords import MAX_CHARACTERS
 from serve_app.rate_limits import Verdict
 from serve_app.services import Services
 from serve_app.staff_accounts import checked_email
@@ -41,6 +42,8 @@ async def login(services: Services, email: str, password: str, address: str, adm
     admit(verdict)
     staff = await _find(services, email)
     known = staff if staff is not None and staff.active else None
+    # One that is too long for anybody's is not hashed whole.
+    password = password[: MAX_CHARACTERS + 1]
     if not await services.passwords.matches(password, None if known is None else known.password_hash):
         await services.database.run(partial(_note_failure, staff=staff, address=address))
         raise NotAuthenticated(WRONG)

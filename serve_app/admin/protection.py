@@ -19,7 +19,6 @@ from models.staff import Staff
 from serve_app.services import Services
 
 BASE = "/admin"
-OPEN_PATHS = ("/login", "/statics/")
 SESSION_KEY = "session_id"
 HEADERS = {
     "Content-Security-Policy": (
@@ -128,7 +127,7 @@ class RequireStaff:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or page(scope).startswith(OPEN_PATHS):
+        if scope["type"] != "http" or page(scope) == "/login" or page(scope).startswith("/statics/"):
             await self._app(scope, receive, send)
             return
         request = Request(scope)

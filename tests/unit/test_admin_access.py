@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, update
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 from configs.serving import LimitArgs
 from models.staff import StaffSession
 from serve_app import staff_accounts
+from serve_app.api import create_api
 from tests.shop_client import ShopClient
 from tests.unit.conftest import FakeService
 
@@ -21,7 +23,7 @@ pytest.importorskip("greenlet", reason="the admin's library needs it: make insta
 from tests.unit.admin_client import HERE, PASSWORD, Browser, new_browser
 
 PAGES = [
-    *("", "/", "/logout", "/nothing/here", "/shop/list", "/image/details/1", "/shop/edit/1"),
+    *("", "/", "/logout", "/login/list", "/nothing/here", "/shop/list", "/image/details/1", "/shop/edit/1"),
     *("/image/action/retry?pks=1", "/shop/export/csv", "/shop/ajax/lookup", "/x/1/y/download/"),
 ]
 
@@ -166,3 +168,26 @@ def test_logins_are_limited_here_too(service: FakeService, monkeypatch: pytest.M
     assert answer.status_code == 429
     assert "Failed logins are limited to 1 a minute." in answer.text
     assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+
+def test_behind_a_proxy_everything_follows_the_public_address(service: FakeService) -> None:
+    services = service.http.app.state.services  # type: ignore[attr-defined]
+    public = create_api(replace(services, public_url="https://shop.example/search/"))
+    http = TestClient(public, base_url="http://10.0.0.7:8000", follow_redirects=False)
+    http.portal = service.http.portal
+    start = "https://shop.example/search/admin/"
+    assert http.get("/admin").headers["location"] == f"{start}login"
+    page = http.get("/admin/login").text
+    assert f'action="{start}login"' in page
+    assert "http:" not in page
+    person = new_browser(service, login=False)
+    fields = {"username": person.email, "password": PASSWORD}
+    for origin, status in (("https://shop.example", 303), ("http://10.0.0.7:8000", 403)):
+        answer = http.post("/admin/login", data=fields, headers={"Origin": origin})
+        assert answer.status_code == status
+    answer = http.post("/admin/login", data=fields, headers=HERE)
+    assert answer.headers["location"] == start
+    cookie = answer.headers["set-cookie"]
+    assert {"path=/search/admin", "secure"} <= {part.strip().lower() for part in cookie.split(";")}
+    # The first application goes on as before.
+    assert person.login().headers["location"] == "http://testserver/admin/"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from dataclasses import dataclass
@@ -442,6 +443,17 @@ def test_a_failure_is_a_sentence_without_its_text(
     assert edit.status_code == 400
     assert CANARY not in edit.text
     assert said.split(",")[0] in edit.text
+
+
+def test_no_page_needs_inline_scripts(staff: Browser, shelf: Shelf) -> None:
+    """The Content-Security-Policy would stop them."""
+    staff.act("shop", "activate", shelf.ids["shop"])
+    paths = ["/", "/login", "/category/create", f"/shop/edit/{shelf.ids['shop']}"]
+    paths += [f"/{identity}/list" for identity in LISTS]
+    paths += [f"/{identity}/details/{shelf.ids[identity]}" for identity in LISTS]
+    for path in paths:
+        page = staff.get(path).text
+        assert re.findall(r"<script(?![^>]* src=)|\son[a-z]+=|javascript:", page) == [], path
 
 
 def test_no_page_waits_for_the_database_on_the_event_loop(staff: Browser, shelf: Shelf) -> None:
