@@ -1,0 +1,116 @@
+"""A worker that writes terms, step by step, with a real database; its index may be out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+from sqlalchemy import text
+
+from configs.serving import IndexerArgs
+from db import work
+from db.session import Database
+from db.vectors import VectorStore
+from db.work import Claim
+from models.errors import DependencyTimeout
+from models.image import ImageStatus
+from models.search import PhotoTerms
+from serve_app.indexing import IndexParts, update_metadata
+from tests.services import Photos
+
+VERSION = 7
+
+
+@dataclass
+class SlowIndex:
+    """Does what it is told, and then may say that it took too long."""
+
+    fails: bool = False
+    terms: dict[int, PhotoTerms] = field(default_factory=dict)
+
+    def update_metadata(self, version_id: int, shop_id: int, terms: Mapping[int, PhotoTerms]) -> None:
+        assert (version_id, shop_id > 0) == (VERSION, True)
+        self.terms.update(terms)
+        if self.fails:
+            raise DependencyTimeout("The search index took too long to answer.")
+
+
+@pytest.fixture
+def database(own_database: Database) -> Database:
+    with own_database.transaction() as session:
+        session.execute(text("DELETE FROM shop"))
+    return own_database
+
+
+def use_category(photos: Photos, image_id: int, category_id: int) -> None:
+    photos.change(lambda image: setattr(image, "category_id", category_id), image_id)
+
+
+def claimed(database: Database) -> Claim:
+    with database.transaction() as session:
+        return work.claim_metadata(session, limit=10, lease_s=60)
+
+
+def expire(photos: Photos, image_id: int) -> None:
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    photos.change(lambda image: setattr(image, "lease_until", past), image_id)
+
+
+def parts_of(database: Database, index: SlowIndex) -> IndexParts:
+    return IndexParts(database, cast(VectorStore, index), VERSION, IndexerArgs(retry_delay_s=30))
+
+
+def test_terms_wait_for_an_index_that_does_not_answer(database: Database, photos: Photos) -> None:
+    (image_id,) = photos.add(1, status=ImageStatus.EMBEDDED)
+    use_category(photos, image_id, 2)
+    index = SlowIndex(fails=True)
+    parts = parts_of(database, index)
+    assert update_metadata(parts, claimed(database)) == 0
+    row = photos.read(image_id)
+    assert (row.status, row.error, row.lease_token) == (ImageStatus.EMBEDDED, None, None)
+    assert row.lease_until is not None
+    assert 25 < (row.lease_until - datetime.now(UTC)).total_seconds() <= 30
+    assert claimed(database).photos == []
+    expire(photos, image_id)
+    index.fails = False
+    assert update_metadata(parts, claimed(database)) == 1
+    assert index.terms == {image_id: PhotoTerms(2)}
+    assert claimed(database).photos == []
+
+
+def test_a_worker_without_its_lease_writes_nothing(database: Database, photos: Photos) -> None:
+    (image_id,) = photos.add(1, status=ImageStatus.EMBEDDED)
+    use_category(photos, image_id, 2)
+    late = claimed(database)
+    expire(photos, image_id)
+    winner = claimed(database)
+    index = SlowIndex()
+    assert update_metadata(parts_of(database, index), late) == 0
+    assert index.terms == {}
+    assert update_metadata(parts_of(database, index), winner) == 1
+    assert photos.read(image_id).metadata_revision == 1, "a claim that wrote nothing did no harm"
+
+
+def test_a_lease_that_is_lost_while_the_index_hangs_leaves_the_photo_behind(
+    database: Database, photos: Photos
+) -> None:
+    (image_id,) = photos.add(1, status=ImageStatus.EMBEDDED)
+    use_category(photos, image_id, 2)
+    late = claimed(database)
+
+    @dataclass
+    class Overtaken(SlowIndex):
+        def update_metadata(self, version_id: int, shop_id: int, terms: Mapping[int, PhotoTerms]) -> None:
+            """Another worker does it all before this call arrives, and this call fails."""
+            expire(photos, image_id)
+            use_category(photos, image_id, 3)
+            assert update_metadata(parts_of(database, winner), claimed(database)) == 1
+            super().update_metadata(version_id, shop_id, terms)
+
+    winner = SlowIndex()
+    assert update_metadata(parts_of(database, Overtaken(fails=True)), late) == 0
+    assert winner.terms == {image_id: PhotoTerms(3)}
+    assert [photo.terms for photo in claimed(database).photos] == [PhotoTerms(3)]
