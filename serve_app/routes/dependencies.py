@@ -32,9 +32,9 @@ from serve_app.services import Services
 
 BODY_KEY_FIELDS = ("api_key", "APIKey")
 
-_bearer = HTTPBearer(auto_error=False, description="A key of the shop, sk_…")
+_bearer = HTTPBearer(auto_error=False, description="A key of the shop, sk_… or pk_…")
 _staff = HTTPBearer(auto_error=False, scheme_name="StaffSession", description="A session of staff, st_…")
-_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="A key of the shop, sk_…")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same.")
 
 
 async def get_services(request: Request) -> Services:

@@ -19,7 +19,8 @@ KeyId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 def _request_body(model: type[BaseModel], *, required: bool) -> dict[str, object]:
     """OpenAPI of a body that the routes read themselves, as it may carry the key."""
-    schema = model.model_json_schema()
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)  # The answers' models bring the same ones.
     schema["properties"]["api_key"] = {"type": "string", "description": "Instead of a header."}
     return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": required}}
 
