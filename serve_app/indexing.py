@@ -164,11 +164,15 @@ def _publish(
         photos = _held(session, parts, claim, photos)
         rows = [(photo.image_id, photo.photo_sha256, vectors[photo.image_id]) for photo in photos]
         embeddings.save(session, parts.model_key, rows)
-    for shop_id, own in _by_shop(photos).items():
-        records = [
-            VectorRecord(one.image_id, vectors[one.image_id], one.photo_sha256, one.terms) for one in own
-        ]
-        parts.vectors.upsert(parts.version_id, shop_id, records)
+    try:
+        for shop_id, own in _by_shop(photos).items():
+            records = [
+                VectorRecord(one.image_id, vectors[one.image_id], one.photo_sha256, one.terms) for one in own
+            ]
+            parts.vectors.upsert(parts.version_id, shop_id, records)
+    except AppError:  # the write may have happened, in whole or in part
+        _reconcile(parts, claim.token, photos)
+        raise
     with parts.database.transaction() as session:
         done = work.finish_embedded(session, claim.token, photos)
     _reconcile(parts, claim.token, [photo for photo in photos if photo.image_id not in done])

@@ -1,24 +1,28 @@
-"""A worker that writes terms, step by step, with a real database; its index may be out of order."""
+"""Workers that write to the index, step by step, with a real database; the index may be out of order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
 from configs.serving import IndexerArgs
-from db import work
+from db import embeddings, work
+from db.media import MediaStore
 from db.session import Database
-from db.vectors import VectorStore
+from db.vectors import VectorRecord, VectorStore
 from db.work import Claim
 from models.errors import DependencyTimeout
 from models.image import ImageStatus
 from models.search import PhotoTerms
-from serve_app.indexing import IndexParts, update_metadata
+from serve_app.indexing import IndexingParts, IndexParts, embed_claim, update_metadata
+from serve_app.photos import ImageGeometry
+from serve_app.ports import BulkImageEmbedder
 from tests.services import Photos
 
 VERSION = 7
@@ -30,6 +34,9 @@ class SlowIndex:
 
     fails: bool = False
     terms: dict[int, PhotoTerms] = field(default_factory=dict)
+
+    def upsert(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
+        self.update_metadata(version_id, shop_id, {one.image_id: one.terms for one in records})
 
     def update_metadata(self, version_id: int, shop_id: int, terms: Mapping[int, PhotoTerms]) -> None:
         assert (version_id, shop_id > 0) == (VERSION, True)
@@ -61,6 +68,20 @@ def expire(photos: Photos, image_id: int) -> None:
 
 def parts_of(database: Database, index: SlowIndex) -> IndexParts:
     return IndexParts(database, cast(VectorStore, index), VERSION, IndexerArgs(retry_delay_s=30))
+
+
+def embedding_parts(database: Database, index: SlowIndex) -> IndexingParts:
+    """For photos whose vectors are known: no file is read."""
+    return IndexingParts(
+        database=database,
+        vectors=cast(VectorStore, index),
+        version_id=VERSION,
+        args=IndexerArgs(retry_delay_s=30),
+        media=cast(MediaStore, None),
+        model_key="some/model@1",
+        geometry=cast(ImageGeometry, None),
+        max_pixels=1,
+    )
 
 
 def test_terms_wait_for_an_index_that_does_not_answer(database: Database, photos: Photos) -> None:
@@ -114,3 +135,27 @@ def test_a_lease_that_is_lost_while_the_index_hangs_leaves_the_photo_behind(
     assert update_metadata(parts_of(database, Overtaken(fails=True)), late) == 0
     assert winner.terms == {image_id: PhotoTerms(3)}
     assert [photo.terms for photo in claimed(database).photos] == [PhotoTerms(3)]
+
+
+def test_a_vector_that_a_hanging_call_writes_late_is_written_again(
+    database: Database, photos: Photos
+) -> None:
+    (image_id,) = photos.add(1, photo_sha256="a" * 64)
+    with database.transaction() as session:
+        embeddings.save(session, "some/model@1", [(image_id, "a" * 64, np.ones(4, np.float32))])
+
+    def claimed_photo() -> Claim:
+        with database.transaction() as session:
+            return work.claim_embedding(session, limit=10, lease_s=60, max_attempts=5)
+
+    class Overtaken(SlowIndex):
+        def upsert(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
+            expire(photos, image_id)
+            use_category(photos, image_id, 3)
+            assert embed_claim(embedding_parts(database, winner), embedder, claimed_photo()) == 1
+            super().upsert(version_id, shop_id, records)
+
+    winner, embedder = SlowIndex(), cast(BulkImageEmbedder, None)  # the vector is known
+    late = claimed_photo()
+    assert embed_claim(embedding_parts(database, Overtaken(fails=True)), embedder, late) == 0
+    assert [photo.terms for photo in claimed_photo().photos] == [PhotoTerms(3)]
