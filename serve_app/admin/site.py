@@ -8,11 +8,13 @@ from typing import Any, cast
 
 from fastapi import FastAPI
 from sqladmin import Admin
+from sqladmin.authentication import login_required
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from db.attention import attention
 from models.errors import AppError
 from serve_app.admin.authentication import StaffAuthentication
 from serve_app.admin.jobs import JobView
@@ -35,6 +37,13 @@ VIEWS = (
 
 class StaffAdmin(Admin):
     """The library's pages, with a sentence where it would fail on a malformed request."""
+
+    @login_required
+    async def index(self, request: Request) -> Response:
+        """What waits and what failed."""
+        services: Services = request.app.state.services
+        context = {"attention": await services.database.read(attention)}
+        return cast(Response, await self.templates.TemplateResponse(request, "sqladmin/index.html", context))
 
     async def _delete(self, request: Request) -> None:
         if not request.query_params.get("pks"):

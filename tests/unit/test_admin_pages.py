@@ -162,6 +162,20 @@ def test_the_audit_is_shown_and_cannot_be_changed(staff: Browser) -> None:
         assert answer.status_code == 403, path
 
 
+def test_the_start_page_counts_what_failed(staff: Browser, shelf: Shelf, service: FakeService) -> None:
+    def failed(kind: str) -> int:
+        found = re.search(rf'/admin/{kind}/list\?status=failed">(\d+) failed', staff.get("/").text)
+        assert found is not None
+        return int(found[1])
+
+    service.set_status(shelf.ids["failed"], ImageStatus.FAILED, "Damaged.")
+    before = {kind: failed(kind) for kind in ("image", "mail", "job")}
+    assert min(before.values()) >= 1
+    service.set_status(shelf.ids["failed"], ImageStatus.PENDING)
+    assert failed("image") == before["image"] - 1
+    service.set_status(shelf.ids["failed"], ImageStatus.FAILED, f"Damaged: {shelf.mark}")
+
+
 def test_a_photo_has_a_thumbnail_that_opens(staff: Browser, shelf: Shelf, service: FakeService) -> None:
     page = staff.get(f"/image/list?shop_id={shelf.ids['shop']}&status=embedded").text
     address = page.split("<img src='")[1].split("'")[0].replace("&amp;", "&")
