@@ -51,21 +51,6 @@ def take_leases(session: Session, shop_id: int) -> bool:
     return not session.scalar(select(exists().where(own, col(Image.lease_token).is_not(None))))
 
 
-def rows(session: Session, shop_id: int) -> dict[str, int]:
-    """How many rows the shop has, by the names of the report."""
-    own_photos = select(col(Image.id)).where(col(Image.shop_id) == shop_id)
-    tables: dict[str, Any] = {
-        "photos": col(Image.shop_id) == shop_id,
-        "vectors": col(Embedding.image_id).in_(own_photos),
-        "prompts": col(Prompt.shop_id) == shop_id,
-        "keys": col(ApiKey.shop_id) == shop_id,
-        "links": col(SignupLink.shop_id) == shop_id,
-        "mails": col(Mail.shop_id) == shop_id,
-    }
-    counts = {name: select(func.count()).where(condition) for name, condition in tables.items()}
-    return {name: session.scalar(query) or 0 for name, query in counts.items()}
-
-
 def version_ids(session: Session) -> list[int]:
     """Every generation of the index, the retired ones too."""
     ids = session.scalars(select(col(IndexVersion.id)).order_by(col(IndexVersion.id)))

@@ -31,6 +31,7 @@ from serve_app.services import Services
 
 logger = logging.getLogger("serve_app")
 BUSY_PAUSE_S = 0.5
+ALL = ("photos", "files", "bytes", "vectors", "collections", "prompts", "keys", "links", "mails")
 Counts = dict[str, int]
 
 
@@ -103,7 +104,7 @@ def carry_out(parts: DeletionParts, job: ClaimedJob) -> bool:
 
 
 class _Deletion:
-    """One attempt. ``found`` is what there was, ``removed`` what is gone for certain."""
+    """One attempt. ``found`` is what there was outside PostgreSQL, ``removed`` what is gone for certain."""
 
     def __init__(self, parts: DeletionParts, job: ClaimedJob) -> None:
         self._parts, self._job = parts, job
@@ -114,7 +115,7 @@ class _Deletion:
     def run(self) -> None:
         if not self._found:
             self._found = self._count()
-            self._removed = dict.fromkeys(self._found, 0)
+            self._removed = dict.fromkeys(ALL, 0)
             self._save()
         self._drop_collections()
         self._remove_files()
@@ -132,10 +133,8 @@ class _Deletion:
             own_files, own_size = parts.media.usage(folder)
             files, size = files + own_files, size + own_size
             self._keep()
-        with parts.database.transaction() as session:
-            rows = shop_deletion.rows(session, shop_id)
         collections = sum(parts.vectors.exists(version, shop_id) for version in self._versions())
-        return rows | {"files": files, "bytes": size, "collections": collections}
+        return {"files": files, "bytes": size, "collections": collections}
 
     def _drop_collections(self) -> None:
         for version in self._versions():
