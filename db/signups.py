@@ -32,7 +32,8 @@ def create_or_lock(session: Session, name: str, email: str) -> Shop:
 def lock_shop(session: Session, email: str) -> Shop | None:
     """The shop of that address, locked."""
     query = select(Shop).where(col(Shop.email) == email)
-    return session.scalars(query.with_for_update(), execution_options=_fresh()).one_or_none()
+    locked = query.with_for_update(key_share=True)
+    return session.scalars(locked, execution_options=_fresh()).one_or_none()
 
 
 def supersede_links(session: Session, shop_id: int) -> None:
@@ -70,7 +71,7 @@ def lock_link(session: Session, token_hash: bytes) -> tuple[SignupLink, Shop] | 
     known = session.scalars(of_token).one_or_none()
     if known is None:
         return None
-    of_link = select(Shop).where(col(Shop.id) == known.shop_id).with_for_update()
+    of_link = select(Shop).where(col(Shop.id) == known.shop_id).with_for_update(key_share=True)
     shop = session.scalars(of_link).one_or_none()
     link = session.scalars(of_token.with_for_update(), execution_options=_fresh()).one_or_none()
     return (link, shop) if link is not None and shop is not None else None

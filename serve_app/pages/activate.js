@@ -5,7 +5,7 @@
 
   // Out of the address bar and the history: the code is a secret until it is used.
   if (location.hash.length > 1) {
-    part("token").value = decodeURIComponent(location.hash.slice(1));
+    part("token").value = location.hash.slice(1);
     history.replaceState(null, "", location.pathname);
   }
 

@@ -17,6 +17,7 @@ from serve_app.data_directory import SCRATCH_PREFIX
 from serve_app.local_services import NO_PROCESS, LocalPostgres
 from tests.drawings import garment
 from tests.shop_client import PHOTOS, ShopClient, assert_problem
+from tests.sign_up import ask, keys_of, new_address
 from tests.stack import STOP_LIMIT_S, Stack, nothing_left
 
 PROMPTS = ("a red dress", "a blue hat", "something floral")
@@ -49,6 +50,7 @@ def test_a_stop_and_a_kill_change_no_answer_and_embed_nothing_again(stack: Stack
             )
         before = Before(shop.wait_until_embedded(), answers(shop), first.embedded_when(shop.shop_id))
         assert_apart(first, shop, stack)
+        assert_link_is_shown(first)
         stop_as_a_terminal_does(first)
         assert stack.new_shop().recommendations("a dress") == []
 
@@ -74,6 +76,15 @@ def assert_apart(one: Stack, shop: ShopClient, other: Stack) -> None:
     assert other.new_shop().recommendations("a red dress") == []
     assert_problem(other.http.get(PHOTOS, headers=shop.headers), 401, "not_authenticated")
     assert len(shop.recommendations("a red dress", 100)) == 2 * len(COLOURS)
+
+
+def assert_link_is_shown(one: Stack) -> None:
+    """Without a mail server, the link of a sign-up is on the launcher's console."""
+    email = new_address()
+    ask(one, email)
+    line = one.wait_for(f"activation link for {email}: {one.url}/activate/#", patience_s=30)
+    assert line in (one.data_dir / "logs" / "sign-up-links.log").read_text("utf-8")
+    keys_of(one, line.rpartition("#")[2])
 
 
 def stop_as_a_terminal_does(stack: Stack) -> None:
