@@ -51,9 +51,8 @@ def _checked(name: str, email: str) -> SignUpRequest:
         return SignUpRequest(name=name, email=email)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = first["loc"][0] if first["loc"] else "the shop"
-        message = first["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"{field} {str(first['input'])[:60]!r}: {message}") from None
+        what = f"{first['loc'][0]} {str(first['input'])[:60]!r}: " if first["loc"] else ""
+        raise InvalidInput(what + first["msg"].removeprefix("Value error, ")) from None
 
 
 def main() -> int:
