@@ -235,6 +235,8 @@ def test_the_export_adds_files_and_vectors_on_request(service: FakeService, shop
     with service.database.transaction() as session:
         rows = [(stored["ImageID"], stored["photo_sha256"], vector)]
         embeddings.save(session, "fake@1/p1", rows)
+        of_the_photo_before = [(stored["ImageID"], "0" * 64, vector)]
+        embeddings.save(session, "fake@1/p0", of_the_photo_before)
     (line,) = (one for one in export(shop, photos=True, vectors=True) if one["type"] == "photo")
     assert base64.b64decode(line["file"]) == photo
     (found,) = line["vectors"]
