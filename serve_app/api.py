@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from models.errors import AppError
+from serve_app.admin.site import mount_admin
 from serve_app.cors import Preflight
 from serve_app.middleware import BodyLimit, RequestContext, ResponseHeaders, TrailingSlash
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
@@ -32,7 +31,6 @@ from serve_app.routes import (
 )
 from serve_app.services import Services
 
-logger = logging.getLogger("serve_app")
 DESCRIPTION = """Search and recommendations by meaning for clothing shops.
 
 Upload product photos; shoppers' prompts are answered with the photos that match them, ranked.
@@ -69,7 +67,7 @@ def create_api(services: Services) -> FastAPI:
         health,
     ):
         api.include_router(module.router)
-    _mount_admin(api, services)
+    mount_admin(api, services)
     api.add_exception_handler(AppError, app_error)
     api.add_exception_handler(RequestValidationError, validation_error)
     api.add_exception_handler(HTTPException, http_error)
@@ -81,13 +79,3 @@ def create_api(services: Services) -> FastAPI:
     api.add_middleware(ResponseHeaders)
     api.add_middleware(RequestContext)
     return api
-
-
-def _mount_admin(api: FastAPI, services: Services) -> None:
-    """The admin's library needs greenlet, which environments made before it was declared may lack."""
-    if find_spec("greenlet") is None:
-        logger.warning("/admin is not served: greenlet is not installed. Run 'make install'.")
-        return
-    from serve_app.admin.site import mount_admin
-
-    mount_admin(api, services)

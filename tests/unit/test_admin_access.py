@@ -16,11 +16,8 @@ from models.staff import StaffSession
 from serve_app import staff_accounts
 from serve_app.api import create_api
 from tests.shop_client import ShopClient
-from tests.unit.conftest import FakeService
-
-pytest.importorskip("greenlet", reason="the admin's library needs it: make install")
-
 from tests.unit.admin_client import HERE, PASSWORD, Browser, new_browser
+from tests.unit.conftest import FakeService
 
 PAGES = [
     *("", "/", "/logout", "/login/list", "/nothing/here", "/shop/list", "/image/details/1", "/shop/edit/1"),

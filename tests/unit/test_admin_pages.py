@@ -22,11 +22,8 @@ from serve_app.sign_up import link_address
 from tests.drawings import garment
 from tests.fakes import vector_of
 from tests.shop_client import ShopClient
-from tests.unit.conftest import FakeService
-
-pytest.importorskip("greenlet", reason="the admin's library needs it: make install")
-
 from tests.unit.admin_client import HERE, Browser, new_browser
+from tests.unit.conftest import FakeService
 
 CANARY = "what-nobody-may-see"
 
