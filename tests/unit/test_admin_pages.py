@@ -441,10 +441,11 @@ def test_a_malformed_selection_is_told(staff: Browser, pks: str) -> None:
 def test_a_failure_is_a_sentence_without_its_text(
     staff: Browser, monkeypatch: pytest.MonkeyPatch, shop: ShopClient, error: Exception
 ) -> None:
-    async def fail(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("db.session.Database.run", fail)
+    monkeypatch.setattr("serve_app.admin.shops.suspend_shop", fail)
+    monkeypatch.setattr("serve_app.admin.shops.change_shop", fail)
     said = staff.act("shop", "suspend", shop.shop_id)
     assert said.startswith(
         ("The database does not answer.", "Something went wrong, and nothing was changed.")
