@@ -13,6 +13,7 @@ from models.errors import AppError
 from serve_app.admin.site import mount_admin
 from serve_app.cors import Preflight
 from serve_app.middleware import BodyLimit, RequestContext, ResponseHeaders, TrailingSlash
+from serve_app.openapi import DescribedApi
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
 from serve_app.routes import (
     activation,
@@ -49,7 +50,9 @@ def create_api(services: Services) -> FastAPI:
             await services.limiter.close()
             services.database.close()
 
-    api = FastAPI(title="Fashion Recommender", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    api = DescribedApi(
+        title="Fashion Recommender", version="0.1.0", description=DESCRIPTION, lifespan=lifespan
+    )
     api.state.services = services
     for module in (
         image_collection,

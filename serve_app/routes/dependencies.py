@@ -32,9 +32,15 @@ from serve_app.services import Services
 
 BODY_KEY_FIELDS = ("api_key", "APIKey")
 
-_bearer = HTTPBearer(auto_error=False, description="A key of the shop, sk_… or pk_…")
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="Key",
+    description="A key of the shop: sk_… for everything, pk_… for recommendations and to read vocabularies.",
+)
 _staff = HTTPBearer(auto_error=False, scheme_name="StaffSession", description="A session of staff, st_…")
-_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same.")
+_header = APIKeyHeader(
+    name="X-API-Key", auto_error=False, scheme_name="KeyHeader", description="The same key."
+)
 
 
 async def get_services(request: Request) -> Services:
@@ -46,6 +52,7 @@ ServicesDep = Annotated[Services, Depends(get_services)]
 
 BearerDep = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 HeaderDep = Annotated[str | None, Security(_header)]
+SessionDep = Annotated[HTTPAuthorizationCredentials | None, Security(_staff)]
 
 
 async def get_shopper(
@@ -107,11 +114,9 @@ async def get_caller(caller: Annotated[Caller, Depends(get_shopper)]) -> Caller:
     return require_secret(caller)
 
 
-async def get_staff_caller(
-    services: ServicesDep, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_staff)]
-) -> StaffCaller:
+async def get_staff_caller(services: ServicesDep, session: SessionDep) -> StaffCaller:
     """A session of staff."""
-    return await authenticate_staff(services, bearer.credentials if bearer is not None else None)
+    return await authenticate_staff(services, session.credentials if session is not None else None)
 
 
 async def get_staff(caller: Annotated[StaffCaller, Depends(get_staff_caller)]) -> Staff:
@@ -120,11 +125,11 @@ async def get_staff(caller: Annotated[StaffCaller, Depends(get_staff_caller)]) -
 
 
 async def get_reader(
-    request: Request, services: ServicesDep, bearer: BearerDep, header: HeaderDep
+    request: Request, services: ServicesDep, bearer: BearerDep, header: HeaderDep, session: SessionDep
 ) -> Caller | StaffCaller:
     """Any key, within its rate limits, or a session of staff: for what all of them may read."""
-    if bearer is not None and bearer.credentials.startswith(STAFF_TOKEN_PREFIX):
-        return await authenticate_staff(services, bearer.credentials)
+    if session is not None and session.credentials.startswith(STAFF_TOKEN_PREFIX):
+        return await authenticate_staff(services, session.credentials)
     return await get_shopper(request, services, bearer, header)
 
 

@@ -57,7 +57,7 @@ async def export(
     photos: bool = False,
     vectors: bool = False,
 ) -> _Stream:
-    """One JSON object a line. It is complete if the last line's type is `end`."""
+    """All that the shop has, as lines of JSON. It is complete if the last line's type is `end`."""
     services.exports.begin(caller.shop_id)
     lines = export_lines(services, caller.shop_id, presenter.detail, ExportOptions(photos, vectors))
     name = f"shop-{caller.shop_id}-{datetime.now(UTC):%Y-%m-%d}.jsonl"

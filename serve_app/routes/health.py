@@ -10,19 +10,20 @@ from serve_app.readiness import check_readiness, is_ready
 from serve_app.routes.dependencies import ServicesDep
 
 router = APIRouter(tags=["health"])
+NOT_READY = {"model": dict[str, Any], "description": "A part does not answer; `checks` says which."}
 
 
 @router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """200 while the process runs."""
+    """Whether the process runs."""
     return {"status": "ok"}
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz")
+@router.get("/readyz", responses={503: NOT_READY})
 async def readyz(response: Response, services: ServicesDep) -> dict[str, Any]:
-    """200 only while embedders, index and database answer; 503 names those that do not.
+    """Whether every part answers. 503 names those that do not: embedders, index, database.
 
     `rate_limits` tells whether limits can be counted; requests are served either way.
     """

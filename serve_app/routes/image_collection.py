@@ -23,6 +23,7 @@ from serve_app.routes.dependencies import CallerDep, PresenterDep, ServicesDep
 router = APIRouter(prefix="/api/image-collection", tags=["photos"])
 
 ImageId = Annotated[int, Path(ge=1, le=2**31 - 1)]
+PHOTO_PROBLEMS: dict[int | str, dict[str, Any]] = {409: {}, 413: {}, 415: {}}
 WaitS = Annotated[
     float, Query(alias="wait", ge=0, le=60, description="Seconds to wait until it is embedded.")
 ]
@@ -39,7 +40,7 @@ def _request_body(model: type[ImageFields] | type[ImageChanges]) -> dict[str, An
     return {"requestBody": {"content": content, "required": True}}
 
 
-@router.post("/", status_code=201, openapi_extra=_request_body(ImageFields))
+@router.post("/", status_code=201, responses=PHOTO_PROBLEMS, openapi_extra=_request_body(ImageFields))
 async def create(
     request: Request,
     response: Response,
@@ -66,7 +67,7 @@ async def list_images(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> ImagePage:
-    """The shop's photos, newest first. Follow `next` until it is null."""
+    """List the shop's photos, newest first. Follow `next` until it is null."""
     after = decode_cursor(cursor)
     rows = await services.database.read(lambda s: images.list_page(s, caller.shop_id, after, limit + 1))
     following = None
@@ -81,11 +82,11 @@ async def list_images(
 async def read(
     image_id: ImageId, services: ServicesDep, caller: CallerDep, presenter: PresenterDep
 ) -> ImageDetail:
-    """One photo with its index state."""
+    """Read one photo with its index state."""
     return presenter.detail(await get_image(services, caller.shop_id, image_id))
 
 
-@router.patch("/{image_id}/", openapi_extra=_request_body(ImageChanges))
+@router.patch("/{image_id}/", responses=PHOTO_PROBLEMS, openapi_extra=_request_body(ImageChanges))
 async def update(
     request: Request,
     image_id: ImageId,
@@ -94,7 +95,7 @@ async def update(
     presenter: PresenterDep,
     wait_s: WaitS = 0.0,
 ) -> ImageDetail:
-    """Change the given fields. Metadata alone is never embedded again."""
+    """Change a photo's given fields. Metadata alone is never embedded again."""
     body = await body_fields(request)
     changes = validated(ImageChanges, body)
     row = await change_image(services, caller.shop_id, image_id, changes, await photo_bytes(body))

@@ -27,11 +27,11 @@ def _request_body(model: type[BaseModel], *, required: bool) -> dict[str, object
 
 @router.get("/")
 async def read(services: ServicesDep, caller: CallerDep) -> KeyList:
-    """All keys of the shop, newest first. Never a secret."""
+    """List the shop's keys, newest first. Never a secret."""
     return KeyList(results=await list_keys(services, caller))
 
 
-@router.post("/", status_code=201, openapi_extra=_request_body(KeyFields, required=True))
+@router.post("/", status_code=201, responses={409: {}}, openapi_extra=_request_body(KeyFields, required=True))
 async def create(
     request: Request, response: Response, services: ServicesDep, caller: CallerDep
 ) -> KeyCreated:
@@ -43,16 +43,21 @@ async def create(
 
 @router.patch("/{key_id}/", openapi_extra=_request_body(KeyChanges, required=True))
 async def update(request: Request, key_id: KeyId, services: ServicesDep, caller: CallerDep) -> KeyPublic:
-    """Change the given settings; they count everywhere within 5 s."""
+    """Change a key's given settings. They count everywhere within 5 s."""
     changes = validated(KeyChanges, await body_fields(request))
     return await change_key(services, caller, key_id, changes)
 
 
-@router.post("/{key_id}/rotate/", status_code=201, openapi_extra=_request_body(KeyRotation, required=False))
+@router.post(
+    "/{key_id}/rotate/",
+    status_code=201,
+    responses={409: {}},
+    openapi_extra=_request_body(KeyRotation, required=False),
+)
 async def rotate(
     request: Request, response: Response, key_id: KeyId, services: ServicesDep, caller: CallerDep
 ) -> KeyCreated:
-    """Make a key with the same settings. The old one works on for the overlap."""
+    """Replace a key by one with the same settings. The old one works on for the overlap."""
     rotation = validated(KeyRotation, await body_fields(request))
     response.headers["Cache-Control"] = "no-store"
     return await rotate_key(services, caller, key_id, rotation)

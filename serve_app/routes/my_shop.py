@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/shops", tags=["shop"])
 
 @router.get("/me/")
 async def read(services: ServicesDep, caller: CallerDep) -> ShopDetail:
-    """The shop of this key, with its limits."""
+    """Read the shop of this key, with its limits."""
     return await my_shop(services, caller.shop_id)
 
 
@@ -37,7 +37,7 @@ async def report(
     expires: int = 0,
     signature: str = "",
 ) -> DeletionReport:
-    """What was removed. The address comes from the answer to DELETE and is the permission."""
+    """Read what a deletion removed. The address comes from the answer to DELETE and is the permission."""
     if not services.report_signer.valid(job_id, expires, signature):
         raise NotFound("This address is not valid or has expired.")
     response.headers["Cache-Control"] = "no-store"

@@ -27,7 +27,7 @@ async def list_all(
     since: Annotated[datetime | None, Query(description="Logged then or later.")] = None,
     until: Annotated[datetime | None, Query(description="Logged before.")] = None,
 ) -> PromptPage:
-    """What was asked and shown, newest first. Follow `next` until it is null."""
+    """List what was asked and shown, newest first. Follow `next` until it is null."""
     after = decode_place(cursor)
     entries = await list_prompts(services, caller.shop_id, after, (since, until), limit + 1)
     following = None
@@ -41,5 +41,5 @@ async def list_all(
 async def read(
     prompt_id: UUID, services: ServicesDep, caller: CallerDep, presenter: PresenterDep
 ) -> PromptDetail:
-    """One prompt with its results."""
+    """Read one prompt with its results."""
     return presenter.prompt(await get_prompt(services, caller.shop_id, prompt_id))

@@ -18,23 +18,23 @@ from serve_app.sign_up import activate, resend, sign_up
 router = APIRouter(prefix="/api/shops", tags=["shops"])
 
 
-@router.post("/", status_code=202, dependencies=[SignupLimitDep])
+@router.post("/", status_code=202, dependencies=[SignupLimitDep], responses={429: {}})
 async def create(body: SignUpRequest, services: ServicesDep) -> SignUpAnswer:
-    """Sign up a shop: a mail with a one-time link goes to the address."""
+    """Sign up a shop. A mail with a one-time link goes to the address."""
     await sign_up(services, body.name, body.email)
     return SignUpAnswer()
 
 
-@router.post("/resend/", status_code=202, dependencies=[SignupLimitDep])
+@router.post("/resend/", status_code=202, dependencies=[SignupLimitDep], responses={429: {}})
 async def send_again(body: ResendRequest, services: ServicesDep) -> SignUpAnswer:
-    """Another mail for an address that signed up: a new link; former ones stop working."""
+    """Ask for another mail with a new link. Former links stop working."""
     await resend(services, body.email)
     return SignUpAnswer()
 
 
-@router.post("/activate/", dependencies=[SignupLimitDep])
+@router.post("/activate/", dependencies=[SignupLimitDep], responses={404: {}, 410: {}, 429: {}})
 async def use_link(body: ActivationRequest, response: Response, services: ServicesDep) -> ActivationAnswer:
-    """Use the mailed link: the shop becomes active, and two new keys are shown, once."""
+    """Activate a shop by the mailed link's token. Two new keys are shown, once."""
     activated = await activate(services, body.token, body.allowed_origins)
     response.headers["Cache-Control"] = "no-store"
     return ActivationAnswer(

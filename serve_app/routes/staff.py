@@ -14,9 +14,9 @@ from serve_app.staff_sessions import login, logout
 router = APIRouter(prefix="/api/staff", tags=["staff"])
 
 
-@router.post("/login/")
+@router.post("/login/", responses={401: {}, 429: {}})
 async def log_in(body: LoginRequest, services: ServicesDep, request: Request) -> LoginAnswer:
-    """A session's token, to be sent as `Authorization: Bearer TOKEN`."""
+    """Log in. The session's token is sent as `Authorization: Bearer TOKEN`."""
     address = address_of(request, services)
     session = await login(services, body.email, body.password, address, partial(enforce, request))
     request.state.response_headers["Cache-Control"] = "no-store"
@@ -25,7 +25,7 @@ async def log_in(body: LoginRequest, services: ServicesDep, request: Request) ->
 
 @router.post("/logout/", status_code=204)
 async def log_out(services: ServicesDep, caller: StaffCallerDep) -> None:
-    """Ends the session that the request was made with."""
+    """End the session that the request was made with."""
     await logout(services, caller.staff, caller.session_id)
 
 

@@ -26,13 +26,13 @@ class Vocabulary(Generic[Term]):
         reading = [Depends(get_reader)]
         add = self.router.add_api_route
         add("/", self.list_all, methods=["GET"], dependencies=reading)
-        add("/", self.create, methods=["POST"], status_code=201)
+        add("/", self.create, methods=["POST"], status_code=201, responses={409: {}})
         add("/{term_id}/", self.read, methods=["GET"], dependencies=reading)
-        add("/{term_id}/", self.update, methods=["PATCH"])
+        add("/{term_id}/", self.update, methods=["PATCH"], responses={409: {}})
         add("/{term_id}/", self.remove, methods=["DELETE"])
 
     async def list_all(self, services: ServicesDep) -> list[TermPublic]:
-        """All terms, by id."""
+        """List all terms, by id."""
         rows = await services.database.read(partial(list_terms, table=self._table))
         return [TermPublic.model_validate(row) for row in rows]
 
@@ -46,14 +46,14 @@ class Vocabulary(Generic[Term]):
         return term
 
     async def read(self, term_id: TermId, services: ServicesDep) -> TermPublic:
-        """One term."""
+        """Read one term."""
         find = partial(get_term, table=self._table, term_id=term_id)
         return TermPublic.model_validate(await services.database.read(find))
 
     async def update(
         self, term_id: TermId, changes: TermChanges, services: ServicesDep, staff: StaffDep
     ) -> TermPublic:
-        """Change the given fields. Staff only."""
+        """Change a term's given fields. Staff only."""
         act = partial(change_term, staff=staff, table=self._table, term_id=term_id, changes=changes)
         return TermPublic.model_validate(await services.database.run(act))
 

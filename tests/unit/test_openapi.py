@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit.conftest import FakeService
+from tests.unit.test_route_roles import TABLE
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "api.md"
+WRITTEN = re.compile(r"`(GET|POST|PATCH|DELETE) (/[^`?…]*[^`?…/]/?)[`?]")
+Operations = dict[tuple[str, str], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def operations(service: FakeService) -> Operations:
+    """By method and path."""
+    paths = service.http.get("/openapi.json").json()["paths"]
+    return {(method.upper(), path): one for path, found in paths.items() for method, one in found.items()}
 
 
 def references(node: Any) -> Iterator[str]:
@@ -26,3 +42,42 @@ def test_every_reference_leads_somewhere(service: FakeService) -> None:
     for reference in found:
         assert reference.startswith("#/"), reference
         assert reduce(lambda node, name: node.get(name, {}), reference[2:].split("/"), document), reference
+
+
+def test_every_answer_of_every_role_is_described(operations: Operations) -> None:
+    for route, operation in operations.items():
+        answers = set(TABLE[route].answers.split())
+        assert answers <= operation["responses"].keys(), route
+
+
+def test_what_needs_a_key_or_a_session_says_so(operations: Operations) -> None:
+    for route, operation in operations.items():
+        refused = TABLE[route].answers.startswith("401") and route != ("POST", "/api/staff/login/")
+        assert bool(operation.get("security")) == refused, route
+
+
+def test_errors_are_problems(service: FakeService, operations: Operations) -> None:
+    document = service.http.get("/openapi.json").json()
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    for response in document["components"]["responses"].values():
+        assert response["content"].keys() == {"application/problem+json"}
+    problem = service.http.get("/api/keys/").json()
+    assert problem.keys() <= document["components"]["schemas"]["Problem"]["properties"].keys()
+    upload = operations["POST", "/api/image-collection/"]["responses"]
+    assert " ".join(upload) == "201 401 403 409 413 415 422 429 503 504"
+    assert "application/json" in operations["GET", "/readyz"]["responses"]["503"]["content"]
+
+
+def test_every_operation_says_in_words_what_it_does(operations: Operations) -> None:
+    for route, operation in operations.items():
+        assert len(operation["summary"].split()) > 1, route
+
+
+def test_the_written_documentation_has_the_same_routes(operations: Operations) -> None:
+    written = set(WRITTEN.findall(DOCUMENTATION.read_text("utf-8")))
+    served = {(method, re.sub(r"\{\w+\}", "ID", path)) for method, path in operations}
+    described = {(method, path.replace("VERSION", "ID")) for method, path in written}
+    # The first of the vocabularies stands for all three.
+    others = ("/api/styles/", "/api/age-groups/")
+    first = {(method, path) for method, path in served if not path.startswith(others)}
+    assert first <= described <= served
