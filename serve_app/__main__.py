@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_CONFIG = PROJECT / "configs" / "local.yaml"
 READY_TIMEOUT_S = 180.0
 SUPERVISE_S = 1.0
+INSIST_S = 0.5
 
 
 def main() -> int:
@@ -51,7 +53,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     load_dotenv(arguments.env_file)
     launcher = Launcher(arguments)
-    for kind in (signal.SIGINT, signal.SIGTERM):
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(kind, launcher.on_signal)
     try:
         with ExitStack() as stack:
@@ -63,7 +65,7 @@ def main() -> int:
     except ValidationError as error:
         _say(f"error: {_wrong_variable(error)}")
         return 2
-    except (_Stopped, SystemExit):  # ray.init answers SIGTERM with a handler of its own, which exits
+    except _Stopped:
         _say("Stopped before it was ready.")
         return 0
     _say("Stopped.")
@@ -81,21 +83,36 @@ class Launcher:
         self._arguments = arguments
         self._directory = DataDirectory(arguments.data_dir)
         self._stop = threading.Event()
-        self._ready = False
+        self._interruptible = False
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        first = not self._stop.is_set()
         self._stop.set()
-        if first and not self._ready:
+        if self._interruptible:
+            # Python swallows what is raised inside a weak reference's callback or a __del__: raise it again.
+            signal.setitimer(signal.ITIMER_REAL, INSIST_S)
             raise _Stopped
-
-    def _take_signals(self) -> None:
-        """It stops: from here on a signal changes nothing, whoever has handled them meanwhile."""
-        self._stop.set()
-        signal.signal(signal.SIGTERM, self.on_signal)
 
     def start(self, stack: ExitStack) -> None:
         """Raises ConfigurationError; the caller's stack stops what was started."""
+        self._interruptible = True
+        try:
+            self._start(stack)
+        finally:
+            self._interruptible = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._stop.is_set():
+            raise _Stopped
+
+    @contextmanager
+    def _uninterrupted(self) -> Iterator[None]:
+        """Signals count at the end of the block: a Ray that is stopped half-way leaves processes behind."""
+        self._interruptible = False
+        yield
+        self._interruptible = True
+        if self._stop.is_set():
+            raise _Stopped
+
+    def _start(self, stack: ExitStack) -> None:
         started = time.monotonic()
         scratch = scratch_directory()
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -117,7 +134,6 @@ class Launcher:
         self._start_chroma(stack)
         args = self._choose_model(config.args)
         self._start_ray(stack, scratch, url, config.app_name, config.deployable(args, host, port))
-        self._ready = True
         took_s = time.monotonic() - started
         _say(f"Ready after {took_s:.1f} s: {url} (API: {url}/docs, data: {self._directory.path})")
 
@@ -227,10 +243,8 @@ class Launcher:
         self._tidy_after_a_kill(scratch)
         cluster = LocalCluster(scratch, self._directory.logs)
         stack.callback(cluster.stop)
-        stack.callback(self._take_signals)
-        address = cluster.start()
-        # ray.init replaces the handler of SIGTERM with its own.
-        signal.signal(signal.SIGTERM, self.on_signal)
+        with self._uninterrupted():
+            address = cluster.start()
         cluster.deploy(schema)
         cluster.wait_until_ready(app_name, url, READY_TIMEOUT_S)
         stack.callback(self._directory.withdraw)

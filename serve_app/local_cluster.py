@@ -7,14 +7,15 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import psutil
 import ray
 from ray import serve
+from ray._private import utils as ray_utils
 from ray.exceptions import RayError
 from ray.serve._private.api import serve_start
 from ray.serve.exceptions import RayServeException
@@ -45,15 +46,16 @@ class LocalCluster:
         for name in ("ray", "ray.serve"):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            context = ray.init(
-                address="local",
-                namespace="serve",
-                num_cpus=max(os.cpu_count() or 1, LEAST_CPUS),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=str(self._scratch),
-            )
+            with _signal_handlers_kept():
+                context = ray.init(
+                    address="local",
+                    namespace="serve",
+                    num_cpus=max(os.cpu_count() or 1, LEAST_CPUS),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=str(self._scratch),
+                )
         except (RuntimeError, OSError, ValueError, RayError) as error:
             raise ConfigurationError(f"Ray did not start: {_first_line(error)} See {self._logs}.") from error
         return str(context.address_info["gcs_address"])
@@ -110,6 +112,17 @@ class LocalCluster:
         parts = [part.message for part in application.deployments.values() if part.message]
         reason = failure_reason([application.message, *parts])
         raise ConfigurationError(f"The service did not start: {reason} See {self._logs}.")
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Ray's own handler of SIGTERM would exit in the middle of things, and Ray has no option against it."""
+    install = ray_utils.set_sigterm_handler
+    ray_utils.set_sigterm_handler = lambda _: None
+    try:
+        yield
+    finally:
+        ray_utils.set_sigterm_handler = install
 
 
 def kill_leftovers(scratch: Path) -> None:
