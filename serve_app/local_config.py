@@ -94,7 +94,9 @@ def _refuse_unknown_keys(path: Path, where: str, values: Any, schema: type[BaseM
         raise ConfigurationError(f"{path}: {where.rstrip('.')} must be a mapping.")
     for key in values:
         if key not in schema.model_fields:
-            raise ConfigurationError(f"{path}: {where}{unknown_key(str(key), list(schema.model_fields))}.")
+            raise ConfigurationError(
+                f"{path}: {where}{_ended(unknown_key(str(key), list(schema.model_fields)))}"
+            )
 
 
 def _check_deployment(path: Path, where: str, deployment: Any) -> None:
@@ -120,4 +122,8 @@ def _first_message(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}." if place else f"{message}."
+    return _ended(f"{place}: {message}" if place else message)
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith("?") else f"{sentence}."

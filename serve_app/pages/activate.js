@@ -1,5 +1,7 @@
 "use strict";
 (() => {
+  const NO_ANSWER = "The service did not answer. Try again.";
+  const FIELDS = { token: "token", allowed_origins: "origins", email: "email" };
   const part = (id) => document.getElementById(id);
   const base = new URL("../", location.href);
 
@@ -8,6 +10,8 @@
     part("token").value = location.hash.slice(1);
     history.replaceState(null, "", location.pathname);
   }
+  // Another link, opened in this tab, loads nothing by itself.
+  addEventListener("hashchange", () => location.reload());
 
   const post = async (path, body) => {
     const answer = await fetch(new URL(path, base), {
@@ -19,7 +23,7 @@
       referrerPolicy: "no-referrer",
     });
     const found = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw Object.assign(new Error(found.detail || "The service did not answer. Try again."), { status: answer.status });
+    if (!answer.ok) throw Object.assign(new Error(found.detail || NO_ANSWER), { status: answer.status, errors: found.errors });
     return found;
   };
 
@@ -37,15 +41,34 @@
     part("problem").hidden = !text;
   };
 
+  const fieldOf = (error) => FIELDS[error.pointer.split("/")[1]];
+  const sentence = (error) => {
+    const label = document.querySelector("label[for=" + fieldOf(error) + "]");
+    return (label ? label.textContent + ": " : "") + error.detail.replace(/\.?$/, ".");
+  };
+
+  // The fields at fault are marked, and the first one is where to go on.
+  const mark = (errors) => {
+    const names = errors.map(fieldOf).filter(Boolean);
+    Object.values(FIELDS).forEach((id) => {
+      if (names.includes(id)) part(id).setAttribute("aria-invalid", "true");
+      else part(id).removeAttribute("aria-invalid");
+    });
+    if (names.length) part(names[0]).focus();
+  };
+
   const whileBusy = (form, work) => form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("button");
     button.disabled = true;
     tell("");
+    mark([]);
     try {
       await work();
     } catch (error) {
-      tell(error.status ? error.message : "The service did not answer. Try again.");
+      const errors = error.errors || [];
+      tell(errors.map(sentence).join(" ") || (error.status ? error.message : NO_ANSWER));
+      mark(errors);
       part("resend").hidden = ![404, 410].includes(error.status);
     } finally {
       button.disabled = false;
@@ -77,6 +100,7 @@
     const found = await post("api/shops/resend/", { email: part("email").value });
     part("sent").textContent = found.message;
     part("sent").hidden = false;
+    part("sent").focus();
     part("resend").hidden = true;
   });
 
