@@ -102,6 +102,8 @@ def _sentence(error: Any) -> str:
     """Pydantic's message, with the value where it is short and no secret."""
     if error["type"] == "json_invalid":
         return 'The body is not valid JSON. Send an object such as {"prompt": "a red dress"}.'
+    if error["type"] == "model_attributes_type" and error["loc"] == ("body",):
+        return 'The body must be a JSON object, sent with "Content-Type: application/json".'
     if error["type"] == "extra_forbidden":
         return "This field is not known here. Leave it out, or correct its name."
     message = str(error["msg"]).removeprefix("Value error, ")

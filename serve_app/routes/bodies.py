@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from models.errors import InvalidInput, PhotoMissing
 
 Model = TypeVar("Model", bound=BaseModel)
-FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+MULTIPART, URL_ENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
 _KEY_FIELDS = {"api_key", "APIKey"}
 
 
@@ -40,9 +40,14 @@ async def body_fields(request: Request) -> dict[str, Any]:
 
 async def _parse(request: Request) -> dict[str, Any]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in FORM_TYPES:
+    if media_type == MULTIPART:
         return await _parse_form(request)
     body = await request.body()
+    if media_type == URL_ENCODED:
+        # What curl says of any body; as a form, all of it, a key included, would be the name of a field.
+        if body.lstrip().startswith(b"{"):
+            raise InvalidInput('The body is JSON. Send it with "Content-Type: application/json".')
+        return await _parse_form(request)
     if not body:
         return {}
     try:

@@ -112,6 +112,16 @@ def test_a_field_sent_twice_is_refused(service: FakeService, shop: ShopClient) -
     assert service.stored(shop.shop_id) == ([], {})
 
 
+@pytest.mark.parametrize("path", [PHOTOS, RECOMMENDATIONS, "/api/keys/", "/api/shops/"])
+def test_json_under_the_name_of_a_form_is_told_and_not_repeated(shop: ShopClient, path: str) -> None:
+    body = json.dumps({"api_key": shop.key, "name": "Red"})
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = shop.http.post(path, content=body, headers=headers)
+    problem = assert_problem(answer, 422, "invalid_input")
+    assert "Content-Type: application/json" in problem["detail"]
+    assert shop.key not in answer.text
+
+
 def test_a_file_is_no_text(service: FakeService, shop: ShopClient) -> None:
     answer = shop.request("POST", PHOTOS, files={"name": ("a.txt", b"Dress"), "Photo": ("a.jpg", garment())})
     assert_problem(answer, 422, "invalid_input", "/name")
