@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A hub name or a checkpoint's directory; MODEL=patrickjohncyh/fashion-clip is the real one.
 MODEL ?= assets/demo-clip
 PORT ?= 8000
-# An extra package index for torch, e.g. PyTorch's CPU-only one (README, "Install").
+# An extra package index for torch, e.g. PyTorch's CPU-only one (README, "Two commands").
 TORCH_INDEX ?=
 
 .PHONY: install demo serve test lint format clean help
@@ -18,7 +18,7 @@ install: $(VENV)/installed  ## Install the service into .venv
 demo: $(VENV)/installed  ## Upload a catalogue to a fresh stack, ask six prompts, show the answers, stop
 	@$(BIN)/python -m scripts.demo --model "$(MODEL)"
 
-serve: $(VENV)/installed  ## The same in ./data, once, and keep serving on PORT
+serve: $(VENV)/installed  ## The same in ./data, once, and keep serving on PORT (8000)
 	@$(BIN)/python -m scripts.demo --model "$(MODEL)" --serve --data-dir data --port $(PORT)
 
 test: $(VENV)/installed-dev  ## Run all tests against real PostgreSQL, Chroma and Ray Serve

@@ -97,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.create_shop", description=summary)
     parser.add_argument("--name", required=True, help="the shop's name")
     parser.add_argument("--email", required=True, help="its owner's e-mail address, unique")
-    parser.add_argument("--data-dir", type=Path, help="the data directory of a local service")
+    where = "the data directory of a local service; without it the environment names the database"
+    parser.add_argument("--data-dir", type=Path, help=where)
     return parser
 
 

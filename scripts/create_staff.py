@@ -122,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m scripts.create_staff", description=summary)
     parser.add_argument("--email", required=True, help="the person's e-mail address, unique")
-    parser.add_argument("--data-dir", type=Path, help="the data directory of a local service")
+    where = "the data directory of a local service; without it the environment names the database"
+    parser.add_argument("--data-dir", type=Path, help=where)
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--reset-password", action="store_true", help="set a new password, end the sessions")
