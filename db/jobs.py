@@ -131,6 +131,7 @@ def _change(session: Session, job: ClaimedJob, **values: Any) -> bool:
 def _end(job: Job, status: JobStatus, error: str) -> None:
     job.status, job.error = status, error[:MAX_ERROR_CHARACTERS]
     job.lease_token = job.lease_until = None
+    job.finished_at = func.now()
 
 
 def _after(delay_s: float) -> Any:

@@ -8,6 +8,7 @@ AppError
 │   └── UnknownReference         422  a Category, Styles or AgeGroup id that does not exist
 ├── PhotoTypeUnsupported         415  the bytes are not JPEG, PNG, WebP, …
 ├── PhotoTooLarge                413  too many bytes or too many pixels
+├── BodyTooLarge                 413  more bytes than any request of that route needs
 ├── NotAuthenticated             401  no key, unknown key, revoked key
 ├── Forbidden                    403  a valid key or session that may not do this
 │   └── OriginNotAllowed         403  a publishable key on a web page of another site
@@ -87,6 +88,12 @@ class PhotoTooLarge(AppError):
     status_code = 413
     code = "photo_too_large"
     title = "Photo too large"
+
+
+class BodyTooLarge(AppError):
+    status_code = 413
+    code = "body_too_large"
+    title = "Body too large"
 
 
 class NotAuthenticated(AppError):

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from models.image_api import check_storable
+from models.moments import in_utc
 from models.origins import normalised_origin
 from models.recommendation_api import MAX_RECOMMENDATIONS
 from models.shop import KeyScope
@@ -50,7 +51,7 @@ class _Expiry(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    expires_at: AwareDatetime | None = None
+    expires_at: Annotated[AwareDatetime, AfterValidator(in_utc)] | None = None
     expires_in_days: Annotated[float, Field(gt=0, le=MAX_LIFE_DAYS)] | None = None
 
     @model_validator(mode="after")

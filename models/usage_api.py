@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from models.own_shop_api import EffectiveLimits
 
@@ -15,17 +16,24 @@ class StorageUsage(BaseModel):
     vector_bytes: int
 
 
+Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 2))]
+
+
 class PromptFigures(BaseModel):
     """Milliseconds spent on embedding and searching; null where there were no prompts."""
 
     prompts: int
-    mean_ms: float | None
-    p50_ms: float | None
-    p95_ms: float | None
+    mean_ms: Milliseconds | None
+    p50_ms: Milliseconds | None
+    p95_ms: Milliseconds | None
 
 
-class DayUsage(PromptFigures):
+class _Day(BaseModel):
     day: date = Field(description="UTC.")
+
+
+class DayUsage(PromptFigures, _Day):
+    """One day. Pydantic takes the fields of the last base first."""
 
 
 class Usage(BaseModel):

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from models.errors import AppError
 from serve_app.admin.site import mount_admin
 from serve_app.cors import Preflight
-from serve_app.middleware import BodyLimit, RequestContext, ResponseHeaders, TrailingSlash
+from serve_app.middleware import BodyLimit, FormCharset, RequestContext, ResponseHeaders, TrailingSlash
 from serve_app.openapi import DescribedApi
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
 from serve_app.routes import (
@@ -76,7 +76,8 @@ def create_api(services: Services) -> FastAPI:
     api.add_exception_handler(HTTPException, http_error)
     api.add_exception_handler(Exception, unexpected_error)
     # base64 in JSON is a third longer than the photo; the exact limit is checked on the photo itself.
-    api.add_middleware(BodyLimit, max_bytes=services.photos.max_bytes * 4 // 3 + 2**20)
+    api.add_middleware(BodyLimit, photo_bytes=services.photos.max_bytes * 4 // 3 + 2**20)
+    api.add_middleware(FormCharset)
     api.add_middleware(Preflight)
     api.add_middleware(TrailingSlash)
     api.add_middleware(ResponseHeaders)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from sqlalchemy.orm import Session
 
 from db import audit, shop_deletion
 from models.errors import Conflict, NotFound
+from models.image_api import check_storable
 from models.shop import Shop, ShopStatus
 from models.staff import Staff
 from serve_app.delete_shop import request_deletion
@@ -25,6 +26,11 @@ class ShopChanges(BaseModel):
     requests_per_minute: Limit
     prompts_per_day: Limit
     max_photos: Limit
+
+    @model_validator(mode="after")
+    def _storable(self) -> Self:
+        check_storable(self)
+        return self
 
 
 def change_shop(session: Session, staff: Staff, shop_id: int, changes: ShopChanges) -> Shop:

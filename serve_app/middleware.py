@@ -1,4 +1,4 @@
-"""ASGI middleware: request ids, both forms of each path, a limit on bodies."""
+"""ASGI middleware: request ids, both forms of each path, limits of bodies."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import json
 import re
 from uuid import uuid4
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.errors import PhotoTooLarge
-from serve_app.problems import problem_body
+from models.errors import AppError, BodyTooLarge, InvalidInput, PhotoTooLarge
+from serve_app.problems import MEDIA_TYPE, problem_body
 
+PHOTO_PATHS = "/api/image-collection/"
+MAX_BODY_BYTES = 256 * 1024
+CHARSETS = {b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1", b"windows-1252"}
+_DIGITS = re.compile(r"[0-9]+")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -73,19 +78,24 @@ class _BodyTooLarge(Exception):
 
 
 class BodyLimit:
-    """Refuses a body over ``max_bytes`` by its Content-Length, or as soon as that much has arrived."""
+    """Refuses a body that is too long by its Content-Length, or as soon as that much has arrived.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Only photos need much: JSON is parsed on the event loop, where 27 MB of brackets take seconds.
+    """
+
+    def __init__(self, app: ASGIApp, photo_bytes: int) -> None:
+        """``photo_bytes``: of bodies that may hold a photo; others have ``MAX_BODY_BYTES``."""
         self._app = app
-        self._max_bytes = max_bytes
+        self._photo_bytes = photo_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        max_bytes = self._photo_bytes if scope["path"].startswith(PHOTO_PATHS) else MAX_BODY_BYTES
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            await self._refuse(scope, send)
+        if _DIGITS.fullmatch(declared) and (len(declared) > 18 or int(declared) > max_bytes):
+            await _refuse(scope, send, _too_large(scope, max_bytes))
             return
         received, started = 0, False
 
@@ -93,7 +103,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > max_bytes:
                 raise _BodyTooLarge
             return message
 
@@ -106,15 +116,39 @@ class BodyLimit:
             await self._app(scope, counted, noting_start)
         except _BodyTooLarge:
             if not started:
-                await self._refuse(scope, send)
+                await _refuse(scope, send, _too_large(scope, max_bytes))
 
-    async def _refuse(self, scope: Scope, send: Send) -> None:
-        error = PhotoTooLarge(f"The request body exceeds {self._max_bytes:,} bytes. Send a smaller photo.")
-        body = json.dumps(problem_body(error, scope["state"]["request_id"])).encode()
-        headers = [
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+class FormCharset:
+    """Refuses forms in rare encodings: some make text that nothing can store, some fail for any text."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            kind, options = parse_options_header(Headers(scope=scope).get("content-type"))
+            if kind == b"multipart/form-data" and options.get(b"charset", b"utf-8").lower() not in CHARSETS:
+                error = InvalidInput("The form's charset is not supported. Send the form as UTF-8.")
+                await _refuse(scope, send, error)
+                return
+        await self._app(scope, receive, send)
+
+
+def _too_large(scope: Scope, max_bytes: int) -> AppError:
+    text = f"The request body exceeds {max_bytes:,} bytes."
+    if scope["path"].startswith(PHOTO_PATHS):
+        return PhotoTooLarge(f"{text} Send a smaller photo.")
+    return BodyTooLarge(f"{text} No request to this address needs as much.")
+
+
+async def _refuse(scope: Scope, send: Send, error: AppError) -> None:
+    """Before the body was read; so the connection ends."""
+    body = json.dumps(problem_body(error, scope["state"]["request_id"])).encode()
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

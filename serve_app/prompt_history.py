@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -35,11 +35,10 @@ async def list_prompts(
     span: tuple[datetime | None, datetime | None],
     limit: int,
 ) -> list[PromptEntry]:
-    """Newest first, from the span's begin on and before its end; a time without a zone is UTC."""
-    since, until = (_in_utc(moment) for moment in span)
+    """Newest first, from the span's begin on and before its end."""
 
     def page(session: Session) -> list[PromptEntry]:
-        return _entries(session, shop_id, prompts.newest(session, shop_id, after, (since, until), limit))
+        return _entries(session, shop_id, prompts.newest(session, shop_id, after, span, limit))
 
     return await services.database.run(page)
 
@@ -67,7 +66,3 @@ def _entries(session: Session, shop_id: int, found: list[Prompt]) -> list[Prompt
     shown = {image_id for prompt in found for image_id in prompt.result_ids}
     living = images.living(session, shop_id, shown)
     return [PromptEntry(prompt, living) for prompt in found]
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

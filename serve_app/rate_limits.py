@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from configs.serving import LimitArgs
 from models.errors import QuotaExceeded, TooManyRequests
 from serve_app.callers import Caller
+from serve_app.client_address import ClientAddress
 from serve_app.ports import EventCounter
 from serve_app.rate_counters import Counters, MemoryCounters, Slot
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 LOGIN_ADDRESSES = 10
+CLIENTS_OF_SHARED_ADDRESS = 50
 MAX_SHOP_COUNTERS = 200_000
 MAX_STRANGER_COUNTERS = 100_000
 
@@ -128,11 +130,12 @@ class RateLimiter:
             verdict = Verdict(tuple(Standing(one, None, one.window(now)[1]) for one in budgets))
         return verdict
 
-    async def take_signup(self, address: str) -> Verdict:
-        """One sign-up, further mail or activation from a client address (``client_address``)."""
-        return await self._take_from_stranger(_budgets((SIGNUPS, address, self._args.signups_per_hour)))
+    async def take_signup(self, address: ClientAddress) -> Verdict:
+        """One sign-up, further mail or activation from a client address."""
+        quota = _of_address(self._args.signups_per_hour, address)
+        return await self._take_from_stranger(_budgets((SIGNUPS, address.text, quota)))
 
-    async def take_login(self, email: str, address: str) -> Verdict:
+    async def take_login(self, email: str, address: ClientAddress) -> Verdict:
         """One login of staff, before its password is looked at.
 
         An e-mail address has more room than a client address, so that no stranger alone can keep somebody
@@ -142,9 +145,10 @@ class RateLimiter:
         """
         quota = self._args.logins_per_minute
         of_email = None if quota is None else quota * LOGIN_ADDRESSES
-        name = hashlib.sha256(email.strip().casefold().encode()).hexdigest()[:32]
+        of_address = _of_address(quota, address)
+        name = hashlib.sha256(email.strip().casefold().encode("utf-8", "replace")).hexdigest()[:32]
         return await self._take_from_stranger(
-            _budgets((LOGINS_OF_EMAIL, name, of_email), (LOGINS_OF_ADDRESS, address, quota))
+            _budgets((LOGINS_OF_EMAIL, name, of_email), (LOGINS_OF_ADDRESS, address.text, of_address))
         )
 
     async def give_back(self, verdict: Verdict, *rules: Rule) -> Verdict:
@@ -198,6 +202,11 @@ class RateLimiter:
 
 def _budgets(*wanted: tuple[Rule, object, int | None]) -> list[Budget]:
     return [Budget(rule, str(subject), quota) for rule, subject, quota in wanted if quota is not None]
+
+
+def _of_address(quota: int | None, address: ClientAddress) -> int | None:
+    """Where all clients have one address, few of them must not be able to shut out the others."""
+    return quota * CLIENTS_OF_SHARED_ADDRESS if quota is not None and address.shared else quota
 
 
 def _first(own: int | None, general: int | None) -> int | None:

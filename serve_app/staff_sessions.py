@@ -15,6 +15,7 @@ from db import staff as people
 from models.errors import InvalidInput, NotAuthenticated
 from models.staff import Staff
 from serve_app.authenticate import STAFF_TOKEN_PREFIX, staff_token_hash
+from serve_app.client_address import ClientAddress
 from serve_app.passwords import MAX_CHARACTERS
 from serve_app.rate_limits import Verdict
 from serve_app.services import Services
@@ -33,7 +34,9 @@ class NewSession:
     expires_at: datetime
 
 
-async def login(services: Services, email: str, password: str, address: str, admit: Admit) -> NewSession:
+async def login(
+    services: Services, email: str, password: str, address: ClientAddress, admit: Admit
+) -> NewSession:
     """Raises NotAuthenticated, the same and after the same work for a wrong e-mail and a wrong password.
 
     ``admit`` raises TooManyRequests for a refused verdict. Only failed logins count against the limits.
@@ -45,7 +48,7 @@ async def login(services: Services, email: str, password: str, address: str, adm
     # One that is too long for anybody's is not hashed whole.
     password = password[: MAX_CHARACTERS + 1]
     if not await services.passwords.matches(password, None if known is None else known.password_hash):
-        await services.database.run(partial(_note_failure, staff=staff, address=address))
+        await services.database.run(partial(_note_failure, staff=staff, address=address.text))
         raise NotAuthenticated(WRONG)
     if known is None:
         raise AssertionError("nobody's password never matches")
@@ -53,7 +56,7 @@ async def login(services: Services, email: str, password: str, address: str, adm
     new_hash = None
     if services.passwords.needs_rehash(known.password_hash):
         new_hash = await services.passwords.hash_soon(password)
-    start = partial(_start, staff=known, token=token, new_hash=new_hash, address=address)
+    start = partial(_start, staff=known, token=token, new_hash=new_hash, address=address.text)
     lifetime_s = services.accounts.session_h * 3600
     session = await services.database.run(partial(start, lifetime_s=lifetime_s))
     await services.limiter.give_back(verdict)

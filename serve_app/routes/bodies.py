@@ -19,6 +19,7 @@ from models.errors import InvalidInput, PhotoMissing
 
 Model = TypeVar("Model", bound=BaseModel)
 MULTIPART, URL_ENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
+MAX_JSON_MARKS = 100_000  # a long text is parsed in no time, many small values are not
 _KEY_FIELDS = {"api_key", "APIKey"}
 
 
@@ -50,6 +51,8 @@ async def _parse(request: Request) -> dict[str, Any]:
         return await _parse_form(request)
     if not body:
         return {}
+    if sum(body.count(mark) for mark in b",:[{") > MAX_JSON_MARKS:
+        raise InvalidInput("The JSON body holds too many values. Send the photo's bytes as base64 text.")
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from serve_app.client_address import client_address
+from serve_app.client_address import ClientAddress, client_address
 from serve_app.rate_limits import Verdict
 from serve_app.services import Services
 
@@ -36,7 +36,7 @@ def enforce(request: Request, verdict: Verdict) -> None:
         raise error
 
 
-def address_of(request: Request, services: Services) -> str:
+def address_of(request: Request, services: Services) -> ClientAddress:
     """The client's address, to count strangers by."""
     peer = request.client.host if request.client is not None else None
     return client_address(peer, request.headers.getlist("x-forwarded-for"), services.trusted_proxies)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
+from models.moments import Moment
 from models.prompt_api import PromptDetail, PromptPage
 from serve_app.paging import decode_place, encode_place
 from serve_app.prompt_history import get_prompt, list_prompts
@@ -24,8 +24,8 @@ async def list_all(
     presenter: PresenterDep,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    since: Annotated[datetime | None, Query(description="Logged then or later.")] = None,
-    until: Annotated[datetime | None, Query(description="Logged before.")] = None,
+    since: Annotated[Moment | None, Query(description="Logged then or later.")] = None,
+    until: Annotated[Moment | None, Query(description="Logged before.")] = None,
 ) -> PromptPage:
     """List what was asked and shown, newest first. Follow `next` until it is null."""
     after = decode_place(cursor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serve_app.client_address import client_address
+from serve_app.client_address import ClientAddress, client_address
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,11 @@ from serve_app.client_address import client_address
 def test_the_address_that_the_trusted_proxies_saw(
     trusted: int, forwarded_for: list[str], expected: str
 ) -> None:
-    assert client_address("10.0.0.9", forwarded_for, trusted) == expected
+    # Where no trusted proxy told it, the address is that of the proxy, which all clients share.
+    shared = expected == "10.0.0.9"
+    assert client_address("10.0.0.9", forwarded_for, trusted) == ClientAddress(expected, shared)
 
 
 @pytest.mark.parametrize("peer", [None, "", "testclient"])
 def test_without_an_address_all_share_one(peer: str | None) -> None:
-    assert client_address(peer, [], 0) == "unknown"
+    assert client_address(peer, [], 0) == ClientAddress("unknown", shared=True)

@@ -14,6 +14,7 @@ from configs.serving import LimitArgs
 from models.errors import ConfigurationError
 from models.shop import KeyScope
 from serve_app.callers import Caller
+from serve_app.client_address import ClientAddress
 from serve_app.local_environment import free_ports
 from serve_app.rate_counters import LOG_EVERY_S, NO_ANSWER, PAUSE_S, TIMEOUT_S, RedisCounters, Slot
 from serve_app.rate_limits import RateLimiter
@@ -50,7 +51,8 @@ async def test_two_replicas_share_the_count(redis_server: RedisServer) -> None:
         assert len({one.remaining for v in verdicts if v.error() is None for one in v.standings}) == 40
         now += 60
         assert (await replicas[1].take_request(CALLER)).error() is None
-        signups = [(await replicas[i % 2].take_signup("192.0.2.1")).error() is None for i in range(5)]
+        stranger = ClientAddress("192.0.2.1", shared=False)
+        signups = [(await replicas[i % 2].take_signup(stranger)).error() is None for i in range(5)]
         assert signups == [True, True, True, False, False]
 
 

@@ -14,6 +14,7 @@ from configs.serving import LimitArgs
 from models.errors import QuotaExceeded, TooManyRequests
 from models.shop import KeyScope
 from serve_app.callers import Caller
+from serve_app.client_address import ClientAddress
 from serve_app.rate_counters import BoundedMemory, Slot
 from serve_app.rate_limits import DAY_S, KEY, MINUTE_S, PROMPTS, SHOP, Budget, RateLimiter, Rule, Verdict
 from tests.fakes import FakeClock, Tally
@@ -43,6 +44,10 @@ def caller(key_id: int = 1, shop_id: int = 1, **limits: int) -> Caller:
 def limiter(clock: FakeClock, **limits: int | None) -> RateLimiter:
     none: dict[str, int | None] = dict.fromkeys(LimitArgs.model_fields)
     return RateLimiter(LimitArgs(**(none | limits)), Tally(), clock=clock)
+
+
+def told(address: str) -> ClientAddress:
+    return ClientAddress(address, shared=False)
 
 
 def remaining(verdict: Verdict) -> dict[str, int | None]:
@@ -124,18 +129,34 @@ async def test_the_longest_wait_is_named() -> None:
 async def test_only_failed_logins_count_by_address_and_by_email() -> None:
     limited = limiter(FakeClock(), logins_per_minute=2)
     for _ in range(5):
-        good = await limited.take_login("ada@example.com", "192.0.2.1")
+        good = await limited.take_login("ada@example.com", told("192.0.2.1"))
         assert good.error() is None
         await limited.give_back(good)
     for _ in range(2):
-        assert (await limited.take_login("ada@example.com", "192.0.2.1")).error() is None
+        assert (await limited.take_login("ada@example.com", told("192.0.2.1"))).error() is None
     for stranger in range(18):
-        assert (await limited.take_login("ada@example.com", f"198.51.100.{stranger}")).error() is None
-    assert (await limited.take_login(" Ada@Example.com", "192.0.2.2")).error() is not None
-    assert (await limited.take_login("eve@example.com", "192.0.2.1")).error() is not None
-    free = await limited.take_login("eve@example.com", "192.0.2.2")
+        assert (await limited.take_login("ada@example.com", told(f"198.51.100.{stranger}"))).error() is None
+    assert (await limited.take_login(" Ada@Example.com", told("192.0.2.2"))).error() is not None
+    assert (await limited.take_login("eve@example.com", told("192.0.2.1"))).error() is not None
+    free = await limited.take_login("eve@example.com", told("192.0.2.2"))
     assert free.error() is None
     assert "@" not in str(free)
+
+
+async def test_an_address_that_all_share_has_room_for_many() -> None:
+    limited, proxy = (
+        limiter(FakeClock(), logins_per_minute=2, signups_per_hour=3),
+        ClientAddress("p", shared=True),
+    )
+    logins = [(await limited.take_login(f"{n}@example.com", proxy)).error() for n in range(101)]
+    assert [error is None for error in logins] == [True] * 100 + [False]
+    signups = [(await limited.take_signup(proxy)).error() is None for _ in range(151)]
+    assert signups == [True] * 150 + [False]
+    # An e-mail address has no more room than elsewhere.
+    limited = limiter(FakeClock(), logins_per_minute=2)
+    assert [(await limited.take_login("a@b.example", proxy)).error() is None for _ in range(21)] == (
+        [True] * 20 + [False]
+    )
 
 
 async def test_shops_are_served_and_strangers_counted_here_while_the_counters_are_silent() -> None:
@@ -148,11 +169,11 @@ async def test_shops_are_served_and_strangers_counted_here_while_the_counters_ar
         assert set(remaining(verdict).values()) == {None}
     assert tally.count == 3
     assert await limited.state() == "down"
-    assert [(await limited.take_signup("a")).error() is None for _ in range(2)] == [True, False]
-    login = await limited.take_login("a@b.example", "a")
-    assert (await limited.take_login("a@b.example", "a")).error() is not None
+    assert [(await limited.take_signup(told("a"))).error() is None for _ in range(2)] == [True, False]
+    login = await limited.take_login("a@b.example", told("a"))
+    assert (await limited.take_login("a@b.example", told("a"))).error() is not None
     await limited.give_back(login)
-    assert (await limited.take_login("a@b.example", "a")).error() is None
+    assert (await limited.take_login("a@b.example", told("a"))).error() is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 40)), max_size=60), st.integers(1, 4))
