@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, func, or_, select, update
@@ -131,7 +131,7 @@ def _change(session: Session, job: ClaimedJob, **values: Any) -> bool:
 def _end(job: Job, status: JobStatus, error: str) -> None:
     job.status, job.error = status, error[:MAX_ERROR_CHARACTERS]
     job.lease_token = job.lease_until = None
-    job.finished_at = func.now()
+    job.finished_at = datetime.now(UTC)
 
 
 def _after(delay_s: float) -> Any:
