@@ -23,8 +23,8 @@ from db.session import Database
 from models.errors import AppError, ConfigurationError, InvalidInput
 from models.shop import KeyScope
 from models.shop_api import SignUpRequest
+from scripts.named_database import named_database
 from serve_app.data_directory import DataDirectory
-from serve_app.local_services import LocalPostgres
 from serve_app.secrets import KeyMint
 
 
@@ -69,27 +69,21 @@ def main() -> int:
 
 def create_shop_in(directory: DataDirectory, secret_key: str, name: str, email: str) -> str:
     """The same in a local service's data directory, whether it runs or not."""
-    server = LocalPostgres(directory.path)
-    try:
-        return create_shop(server.start(), secret_key, name, email)
-    finally:
-        server.stop()
+    with named_database(directory.path) as url:
+        return create_shop(url, secret_key, name, email)
 
 
 def _create(data_dir: Path | None, name: str, email: str) -> str:
-    settings = Settings()
-    secret_key = settings.secret_key.get_secret_value() if settings.secret_key is not None else None
-    if data_dir is not None:
-        directory = DataDirectory(data_dir)
-        directory.create()
-        return create_shop_in(directory, secret_key or directory.secret_key(), name, email)
-    url = settings.sqlalchemy_url()
-    if url is None or secret_key is None:
-        raise ConfigurationError(
-            "No database is named. Give --data-dir DIR, or set DATABASE_URL (or DB_NAME, DB_USER, "
-            "DB_PASSWORD) and SECRET_KEY."
-        )
-    return create_shop(url, secret_key, name, email)
+    given = Settings().secret_key
+    secret_key = given.get_secret_value() if given is not None else None
+    with named_database(data_dir) as url:
+        if secret_key is None and data_dir is not None:
+            secret_key = DataDirectory(data_dir).secret_key()
+        if secret_key is None:
+            raise ConfigurationError(
+                "SECRET_KEY is not set. Set it to that of the service, or give --data-dir DIR."
+            )
+        return create_shop(url, secret_key, name, email)
 
 
 def _parser() -> argparse.ArgumentParser:

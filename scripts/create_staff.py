@@ -20,14 +20,12 @@ from dotenv import load_dotenv
 from sqlalchemy import URL
 from sqlalchemy.orm import Session
 
-from configs.settings import Settings
 from db import staff as people
 from db.migrate import upgrade
 from db.session import Database
-from models.errors import AppError, ConfigurationError, Conflict, InvalidInput
+from models.errors import AppError, Conflict, InvalidInput
+from scripts.named_database import named_database
 from serve_app import staff_accounts
-from serve_app.data_directory import DataDirectory
-from serve_app.local_services import LocalPostgres
 from serve_app.passwords import Passwords, check_new_password
 from serve_app.staff_accounts import checked_email
 
@@ -38,36 +36,13 @@ def main() -> int:
     arguments = _parser().parse_args()
     load_dotenv(".env")
     try:
-        with named_database(arguments.data_dir) as database:
+        with named_database(arguments.data_dir) as url, _opened(url) as database:
             done = _carry_out(database, arguments)
     except AppError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 2
     sys.stderr.write(done + "\n")
     return 0
-
-
-@contextmanager
-def named_database(data_dir: Path | None) -> Iterator[Database]:
-    """The migrated database of a data directory, whether its service runs or not, or of the environment."""
-    if data_dir is None:
-        url = Settings().sqlalchemy_url()
-        if url is None:
-            raise ConfigurationError(
-                "No database is named. Give --data-dir DIR, or set DATABASE_URL (or DB_NAME, DB_USER, "
-                "DB_PASSWORD)."
-            )
-        with _opened(url) as database:
-            yield database
-        return
-    directory = DataDirectory(data_dir)
-    directory.create()
-    server = LocalPostgres(directory.path)
-    try:
-        with _opened(server.start()) as database:
-            yield database
-    finally:
-        server.stop()
 
 
 @contextmanager

@@ -87,6 +87,17 @@ def test_photos_from_before_the_terms_were_indexed_are_brought_up_to_date(empty:
     database.close()
 
 
+def test_terms_from_before_that_differ_in_case_only_are_told_apart(empty: Engine) -> None:
+    migrate.upgrade(empty.url)
+    migrate.downgrade(empty.url, "0002")
+    with empty.begin() as connection:
+        connection.execute(text("INSERT INTO style (name, description) VALUES ('CASUAL', '')"))
+    migrate.upgrade(empty.url)
+    with empty.begin() as connection:
+        query = text("SELECT name FROM style WHERE lower(name) LIKE 'casual%' ORDER BY id")
+        assert connection.scalars(query).all() == ["Casual", "CASUAL (9)"]
+
+
 def test_two_processes_may_migrate_at_once(empty: Engine) -> None:
     failures: list[BaseException] = []
 

@@ -95,7 +95,12 @@ def extend_images() -> None:
 
 
 def extend_taxonomies() -> None:
+    """Names that differ in case only were possible: the later ones get their id behind the name."""
     for table in VOCABULARIES:
+        op.execute(
+            f"UPDATE {table} SET name = left(name, 235) || ' (' || id || ')' WHERE EXISTS (SELECT 1"
+            f" FROM {table} AS older WHERE lower(older.name) = lower({table}.name) AND older.id < {table}.id)"
+        )
         op.drop_constraint(f"{table}_name_key", table)
         op.create_index(f"uq_{table}_name", table, [sa.text("lower(name)")], unique=True)
 
