@@ -87,6 +87,8 @@ class Launcher:
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._stop.set()
+        # Ray's own handler, which ran before, sets an alarm that would end a slow clean-up half-way.
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if self._interruptible:
             # Python swallows what is raised inside a weak reference's callback or a __del__: raise it again.
             signal.setitimer(signal.ITIMER_REAL, INSIST_S)
