@@ -13,8 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -53,8 +52,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     load_dotenv(arguments.env_file)
     launcher = Launcher(arguments)
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-        signal.signal(kind, launcher.on_signal)
+    launcher.take_signals()
     try:
         with ExitStack() as stack:
             launcher.start(stack)
@@ -85,6 +83,11 @@ class Launcher:
         self._stop = threading.Event()
         self._interruptible = False
 
+    def take_signals(self) -> None:
+        for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            signal.signal(kind, self.on_signal)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     def on_signal(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._stop.set()
         # Ray's own handler, which ran before, sets an alarm that would end a slow clean-up half-way.
@@ -102,15 +105,9 @@ class Launcher:
         finally:
             self._interruptible = False
             signal.setitimer(signal.ITIMER_REAL, 0)
-        if self._stop.is_set():
-            raise _Stopped
+        self._raise_if_stopped()
 
-    @contextmanager
-    def _uninterrupted(self) -> Iterator[None]:
-        """Signals count at the end of the block: a Ray that is stopped half-way leaves processes behind."""
-        self._interruptible = False
-        yield
-        self._interruptible = True
+    def _raise_if_stopped(self) -> None:
         if self._stop.is_set():
             raise _Stopped
 
@@ -245,10 +242,14 @@ class Launcher:
         self._tidy_after_a_kill(scratch)
         cluster = LocalCluster(scratch, self._directory.logs)
         stack.callback(cluster.stop)
-        with self._uninterrupted():
-            address = cluster.start()
+        # A Ray that is interrupted half-way leaves processes behind: look for signals between its steps.
+        self._interruptible = False
+        self._raise_if_stopped()
+        address = cluster.start()
+        self.take_signals()  # Ray's native code took SIGTERM over, to end the process by an alarm
+        self._raise_if_stopped()
         cluster.deploy(schema)
-        cluster.wait_until_ready(app_name, url, READY_TIMEOUT_S)
+        cluster.wait_until_ready(app_name, url, READY_TIMEOUT_S, self._raise_if_stopped)
         stack.callback(self._directory.withdraw)
         settings = Settings()
         database_url = make_url(settings.sqlalchemy_url() or "").render_as_string(hide_password=False)

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from serve_app.data_directory import write_secret
 
 logger = logging.getLogger("serve_app")
 READY_POLL_S = 0.2
+ANSWER_S = 3.0
 DRAIN_S = 6.0
 # Shares are bookkeeping: with less, the replicas would take all of it and background tasks never start.
 LEAST_CPUS = 2
@@ -72,13 +73,19 @@ class LocalCluster:
                 f"Serve did not start: {_first_line(error)} See {self._logs}."
             ) from error
 
-    def wait_until_ready(self, app_name: str, url: str, timeout_s: float) -> None:
-        """Return once ``/readyz`` is 200 through the front door. Raises ConfigurationError."""
+    def wait_until_ready(
+        self, app_name: str, url: str, timeout_s: float, look_up: Callable[[], None]
+    ) -> None:
+        """Return once ``/readyz`` is 200 through the front door. Raises ConfigurationError.
+
+        ``look_up`` is called in between, and may raise to give up.
+        """
         deadline = time.monotonic() + timeout_s
         last = "no answer yet"
         while time.monotonic() < deadline:
+            look_up()
             try:
-                answer = httpx.get(f"{url}/readyz", timeout=10)
+                answer = httpx.get(f"{url}/readyz", timeout=ANSWER_S)
                 if answer.status_code == 200:
                     return
                 last = f"/readyz answered {answer.status_code}"
