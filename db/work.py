@@ -150,6 +150,7 @@ def finish_embedded(session: Session, token: str, photos: Sequence[ClaimedPhoto]
         **_indexed([photo for photo in photos if photo.image_id in done]),
         "status": ImageStatus.EMBEDDED,
         "embedded_at": func.now(),
+        "vector_revision": col(Image.vector_revision) + 1,
         "attempts": 0,
         "error": None,
     }

@@ -27,9 +27,10 @@ class Image(SQLModel, table=True):
     """One photo (the seed's ImageCollection).
 
     The lease (``lease_token``, ``lease_until``) is held by at most one Ray task at a time; whoever finds
-    its token gone discards its result. ``metadata_revision`` counts changes of what the search index keeps
-    beside the vector (a trigger raises it with every change of a term); while ``indexed_revision`` differs,
-    the index is behind.
+    its token gone discards its result. ``metadata_revision`` counts changes of what the search index knows of
+    the photo beside its pixels (a trigger raises it with each change of a term, the name or the description);
+    while ``indexed_revision`` differs, the index is behind. ``vector_revision`` counts the vectors that the
+    index had of the photo: of one revision there is one vector.
     """
 
     __table_args__ = (
@@ -59,6 +60,8 @@ class Image(SQLModel, table=True):
             "id",
             postgresql_where=text("status = 'embedded' AND metadata_revision <> indexed_revision"),
         ),
+        Index("ix_image_warnings", "shop_id", "id", postgresql_where=text("warnings <> '[]'::jsonb")),
+        Index("ix_image_product", "shop_id", "product_id", postgresql_where=text("product_id IS NOT NULL")),
         *(
             Index(f"ix_image_{column}", column, postgresql_where=text(f"{column} IS NOT NULL"))
             for column in ("category_id", "style_id", "age_group_id")
@@ -90,6 +93,22 @@ class Image(SQLModel, table=True):
     attempts: int = Field(default=0)
     metadata_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     indexed_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    vector_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    auto_tag: bool = Field(
+        default=False,
+        sa_column_kwargs={"server_default": "false"},
+        description="Fill the terms that the shop left out.",
+    )
+    suggestions: dict[str, Any] = Field(
+        default_factory=dict,
+        sa_column=Column(JSONB, nullable=False, server_default="{}"),
+        description="Terms that the model filled in: by field, its confidence in [0, 1].",
+    )
+    warnings: list[dict[str, Any]] = Field(
+        default_factory=list,
+        sa_column=Column(JSONB, nullable=False, server_default="[]"),
+        description="What looks wrong in the catalogue; nothing was refused for it.",
+    )
     lease_token: str | None = Field(default=None, max_length=32)
     lease_until: datetime | None = Field(default=None, sa_column=timestamp())
     error: str | None = Field(default=None, max_length=1000)
@@ -109,16 +128,23 @@ class PhotoColumns(TypedDict):
 
 
 class Embedding(SQLModel, table=True):
-    """The vector of one photo under one model: the truth that Chroma caches."""
+    """The vectors of one photo under one model: the truth that Chroma caches.
+
+    The index holds ``item_vector``, or ``vector`` where that is None (the shop's text weight is 0). All are
+    float32 little-endian of unit length.
+    """
 
     __table_args__ = (Index("ix_embedding_sha256", "photo_sha256", "model_key"),)
 
     image_id: int = Field(foreign_key="image.id", ondelete="CASCADE", primary_key=True)
     model_key: str = Field(max_length=250, primary_key=True)
     photo_sha256: str = Field(max_length=64)
-    vector: bytes = Field(
-        sa_column=Column(LargeBinary, nullable=False), description="float32 little-endian, unit length"
+    vector: bytes = Field(sa_column=Column(LargeBinary, nullable=False), description="Of the pixels.")
+    text_vector: bytes | None = Field(default=None, description="Of name and description.")
+    text_sha256: str | None = Field(
+        default=None, max_length=64, description="Of the text behind text_vector."
     )
+    item_vector: bytes | None = Field(default=None, description="Photo and text, as the shop weights them.")
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())
 
 

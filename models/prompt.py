@@ -25,13 +25,21 @@ class Prompt(SQLModel, table=True):
     id: UUID = Field(primary_key=True)
     shop_id: int = Field(foreign_key="shop.id", ondelete="CASCADE")
     api_key_id: int | None = Field(default=None, foreign_key="api_key.id", ondelete="SET NULL")
-    prompt: str = Field(sa_column=Column(Text, nullable=False))
+    prompt: str = Field(
+        sa_column=Column(Text, nullable=False), description="Empty where a photo alone was the query."
+    )
+    query: dict[str, Any] = Field(
+        default_factory=dict,
+        sa_column=Column(JSONB, nullable=False, server_default="{}"),
+        description="What of the request was neither prompt nor filter, photos' bytes left out.",
+    )
     number_recommended: int
     filters: dict[str, Any] = Field(
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
     )
     result_ids: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
     scores: list[float] = Field(sa_column=Column(ARRAY(Float), nullable=False))
+    no_match: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     model_key: str = Field(max_length=250)
     duration_ms: float
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())

@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from models.filter_api import Closed, Filters, Id
 from models.image_api import ImagePublic
 
 MAX_PROMPT_CHARACTERS = 1000
 MAX_RECOMMENDATIONS = 100
 DEFAULT_RECOMMENDATIONS = 5
+MAX_OFFSET = 1000
+MAX_QUERIES = 8
+MAX_FACETS = 20
+
+PromptText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARACTERS)
+]
+Base64Photo = Annotated[str, StringConstraints(min_length=1)]
+FacetName = Annotated[str, StringConstraints(pattern=r"^(Category|Styles|AgeGroup|attributes\..{1,250})$")]
+Score = Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
 
 
-class RecommendationRequest(BaseModel):
-    """A shopper's wish in words."""
+def storable_text(text: str) -> str:
+    """The text, if PostgreSQL can store it. Raises ValueError."""
+    if "\x00" in text:
+        raise ValueError("the text contains a NUL character; remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text is not valid Unicode (a lone surrogate)") from None
+    return text
+
+
+class QueryPart(Closed):
+    """One of several things to look for, with its share."""
+
+    prompt: PromptText | None = None
+    Photo: Base64Photo | None = Field(default=None, description="A photo as base64 text.")
+    image_id: Id | None = Field(default=None, description="A photo of the shop, by its ImageID.")
+    weight: float = Field(default=1.0, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(one is not None for one in (self.prompt, self.Photo, self.image_id)) != 1:
+            raise ValueError("give exactly one of prompt, Photo and image_id")
+        return self
+
+    @field_validator("prompt")
+    @classmethod
+    def _storable(cls, prompt: str | None) -> str | None:
+        return prompt if prompt is None else storable_text(prompt)
+
+
+class RecommendationRequest(Closed):
+    """What a shopper looks for: words, a photo, a photo of the shop, or several; and how to answer."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -27,33 +69,81 @@ class RecommendationRequest(BaseModel):
     )
 
     api_key: str | None = Field(default=None, description="Instead of an Authorization or X-API-Key header.")
-    prompt: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARACTERS)
-    ]
+    prompt: PromptText | None = None
+    Photo: Base64Photo | None = Field(
+        default=None, description="A photo to look for: a file of the form, or base64 text in JSON."
+    )
+    image_id: Id | None = Field(default=None, description="A photo of the shop to look for, by its ImageID.")
+    queries: Annotated[list[QueryPart], Field(min_length=1, max_length=MAX_QUERIES)] | None = Field(
+        default=None, description="Several things to look for at once, instead of prompt, Photo and image_id."
+    )
+    negative_prompt: PromptText | None = Field(default=None, description="What the photos should not show.")
+
     number_of_images: Annotated[int, Field(ge=1, le=MAX_RECOMMENDATIONS)] = DEFAULT_RECOMMENDATIONS
+    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = Field(
+        default=0, description="How many of the best to skip."
+    )
+    min_score: Score | None = Field(
+        default=None, description="Leave out what scores below; overrides the shop's own floor."
+    )
+    filters: Filters | None = None
+    group_by: Literal["product_id"] | None = Field(default=None, description="One answer per product.")
+    group_size: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=1, description="With group_by: photos per product, the best and its variants."
+    )
+    diversity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="0: by score alone; 1: as unlike each other as can be. Folds near-duplicates.",
+    )
+    facets: Annotated[list[FacetName], Field(min_length=1, max_length=MAX_FACETS)] | None = Field(
+        default=None, description="Count matching photos by Category, Styles, AgeGroup or attributes.NAME."
+    )
 
     @property
     def wanted(self) -> int | None:
         """How many photos; None where the client leaves it to the service."""
         return self.number_of_images if "number_of_images" in self.model_fields_set else None
 
-    @field_validator("prompt")
+    @field_validator("prompt", "negative_prompt")
     @classmethod
-    def _storable(cls, prompt: str) -> str:
-        if "\x00" in prompt:
-            raise ValueError("the prompt contains a NUL character; remove it")
-        try:
-            prompt.encode()
-        except UnicodeEncodeError:
-            raise ValueError("the prompt is not valid Unicode text (a lone surrogate)") from None
-        return prompt
+    def _storable(cls, prompt: str | None) -> str | None:
+        return prompt if prompt is None else storable_text(prompt)
+
+    @model_validator(mode="after")
+    def _something_to_look_for(self) -> Self:
+        alone = any(one is not None for one in (self.prompt, self.Photo, self.image_id))
+        if alone and self.queries is not None:
+            raise ValueError("give either queries or prompt, Photo and image_id, not both")
+        if not alone and self.queries is None:
+            raise ValueError("say what to look for: prompt, Photo, image_id or queries")
+        return self
+
+
+class Variant(ImagePublic):
+    """Another photo of the same product."""
+
+    score: float = Field(description="Cosine similarity of query and photo, in [-1, 1].")
 
 
 class Recommendation(ImagePublic):
-    """A photo that answers a prompt."""
+    """A photo that answers the query."""
 
-    score: float = Field(description="Cosine similarity of prompt and photo, in [-1, 1].")
-    rank: int = Field(description="1 is the best.")
+    score: float = Field(description="Cosine similarity of query and photo, in [-1, 1].")
+    rank: int = Field(description="1 is the best of all pages.")
+    variants: list[Variant] = Field(
+        default_factory=list, description="With group_by: the product's next best photos, best first."
+    )
+    near_duplicates: list[int] = Field(
+        default_factory=list, description="With diversity: ImageIDs of photos that look the same, left out."
+    )
+
+
+class FacetCount(BaseModel):
+    """How many matching photos have one value."""
+
+    id: int | None = Field(default=None, description="Of the category, style or age group.")
+    value: str | bool | int | float | None = Field(description="Null: photos without it.")
+    count: int
 
 
 class Recommendations(BaseModel):
@@ -63,5 +153,9 @@ class Recommendations(BaseModel):
     model: str
     fallback_model: bool = Field(description="True while the bundled demo model stands in for FashionCLIP.")
     prompt_truncated: bool = Field(description="True when the model read only the beginning of the prompt.")
+    no_match: bool = Field(description="True when nothing in the catalogue answers the prompt.")
     recommendations: list[Recommendation]
+    facets: dict[str, list[FacetCount]] | None = Field(
+        default=None, description="By facet, the most frequent values first; null where none was asked for."
+    )
     took_ms: float

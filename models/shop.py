@@ -31,6 +31,11 @@ class Shop(SQLModel, table=True):
     requests_per_minute: int | None = None
     prompts_per_day: int | None = None
     max_photos: int | None = None
+    text_weight: float = Field(
+        default=0.0,
+        sa_column_kwargs={"server_default": "0"},
+        description="Share of name and description in an item's vector, in [0, 1].",
+    )
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())
     activated_at: datetime | None = Field(default=None, sa_column=timestamp())
 

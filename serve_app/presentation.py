@@ -10,7 +10,8 @@ from db.images import ImageRow
 from models.image import ImageStatus
 from models.image_api import ImageDetail
 from models.prompt_api import PromptDetail, PromptResult, ShownImage
-from models.recommendation_api import Recommendation
+from models.recommendation_api import Recommendation, Variant
+from serve_app.arrange import Arranged
 from serve_app.prompt_history import PromptEntry
 from serve_app.secrets import PhotoSigner
 
@@ -50,8 +51,14 @@ class Presenter:
             ),
         )
 
-    def recommendation(self, row: ImageRow, score: float, rank: int) -> Recommendation:
-        return Recommendation(**self._public(row), score=score, rank=rank)
+    def recommendation(self, place: Arranged) -> Recommendation:
+        return Recommendation(
+            **self._public(place.photo.row),
+            score=place.photo.score,
+            rank=place.rank,
+            variants=[Variant(**self._public(one.row), score=one.score) for one in place.variants],
+            near_duplicates=list(place.near_duplicates),
+        )
 
     def prompt(self, entry: PromptEntry) -> PromptDetail:
         prompt = entry.prompt

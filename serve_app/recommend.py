@@ -1,44 +1,43 @@
-"""A prompt in, the shop's best photos out."""
+"""A query in, the shop's best photos out."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from uuid import UUID, uuid4
 
-from db import images, prompts
-from db.images import ImageRow
+from db import prompts
 from models.errors import InvalidInput
 from models.prompt import Prompt
-from models.recommendation_api import DEFAULT_RECOMMENDATIONS
+from models.recommendation_api import DEFAULT_RECOMMENDATIONS, RecommendationRequest
+from serve_app.arrange import Arranged, arrange
 from serve_app.callers import Caller
-from serve_app.ports import Vector
+from serve_app.compose_query import compose
+from serve_app.search import Search
 from serve_app.services import Services
-
-SPARE = 8
-GROWTH = 4
-MAX_CANDIDATES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``rows`` with their cosine similarity, best first."""
+    """``places``: best first."""
 
     prompt_id: UUID
-    rows: list[tuple[ImageRow, float]]
+    places: list[Arranged]
     prompt_truncated: bool
+    no_match: bool
     took_ms: float
 
 
-async def recommend(services: Services, caller: Caller, prompt: str, wanted: int | None) -> Answer:
-    """At most ``wanted`` photos of the caller's shop. Raises InvalidInput, and what the ports raise."""
-    count = _permitted(caller, wanted)
+async def recommend(services: Services, caller: Caller, request: RecommendationRequest) -> Answer:
+    """One page of the photos of the caller's shop. Raises InvalidInput, and what the ports raise."""
+    count = _permitted(caller, request.wanted)
     started = time.perf_counter()
-    embedding = await services.text_embedder.embed(prompt)
-    rows = await nearest(services, caller.shop_id, embedding.vector, count)
-    answer = Answer(uuid4(), rows, embedding.truncated, (time.perf_counter() - started) * 1000)
-    await _log(services, caller, prompt, count, answer)
+    query = await compose(services, request)
+    search = Search(services, caller.shop_id, query.vector)
+    places = await arrange(search, request, count, request.min_score)
+    took_ms = (time.perf_counter() - started) * 1000
+    answer = Answer(uuid4(), places, query.truncated, no_match=False, took_ms=took_ms)
+    await _log(services, caller, request, count, answer)
     return answer
 
 
@@ -54,34 +53,21 @@ def _permitted(caller: Caller, wanted: int | None) -> int:
     return wanted
 
 
-async def nearest(
-    services: Services, shop_id: int, vector: Vector, count: int
-) -> list[tuple[ImageRow, float]]:
-    """The shop's photos nearest to ``vector``, best first.
-
-    PostgreSQL has the last word on what exists: the index may still hold photos that were deleted or
-    replaced a moment ago, so it is asked for spare ones, and for more while too few of them remain.
-    """
-    wanted = count + SPARE
-    while True:
-        hits = await services.index.query(shop_id, vector, wanted)
-        query = partial(images.embedded_rows, shop_id=shop_id, ids=[hit.image_id for hit in hits])
-        found = await services.database.read(query)
-        kept = [(found[hit.image_id], hit.score) for hit in hits if hit.image_id in found]
-        if len(kept) >= count or len(hits) < wanted or wanted >= MAX_CANDIDATES:
-            return kept[:count]
-        wanted = min(wanted * GROWTH, MAX_CANDIDATES)
-
-
-async def _log(services: Services, caller: Caller, prompt: str, count: int, answer: Answer) -> None:
+async def _log(
+    services: Services, caller: Caller, request: RecommendationRequest, count: int, answer: Answer
+) -> None:
     row = Prompt(
         id=answer.prompt_id,
         shop_id=caller.shop_id,
         api_key_id=caller.key_id,
-        prompt=prompt,
+        prompt=request.prompt or "",
         number_recommended=count,
-        result_ids=[row.image_id for row, _ in answer.rows],
-        scores=[score for _, score in answer.rows],
+        filters={}
+        if request.filters is None
+        else request.filters.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        result_ids=[place.photo.row.image_id for place in answer.places],
+        scores=[place.photo.score for place in answer.places],
+        no_match=answer.no_match,
         model_key=services.model.key,
         duration_ms=answer.took_ms,
     )

@@ -8,10 +8,10 @@ from sqlmodel import SQLModel
 
 from configs.settings import Settings
 from db.session import connect
-from models import image, job, mail, prompt, shop, staff, taxonomy
+from models import event, image, job, mail, prompt, score_floor, shop, staff, taxonomy
 from models.errors import ConfigurationError
 
-TABLE_MODULES = (image, job, mail, prompt, shop, staff, taxonomy)
+TABLE_MODULES = (event, image, job, mail, prompt, score_floor, shop, staff, taxonomy)
 
 
 def run(connection: Connection) -> None:

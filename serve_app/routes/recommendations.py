@@ -16,15 +16,13 @@ async def create(
     body: RecommendationRequest, services: ServicesDep, caller: PrompterDep, presenter: PresenterDep
 ) -> Recommendations:
     """The shop's photos that match the prompt, best first."""
-    answer = await recommend(services, caller, body.prompt, body.wanted)
+    answer = await recommend(services, caller, body)
     return Recommendations(
         prompt_id=answer.prompt_id,
         model=services.model.label,
         fallback_model=services.model.fell_back,
         prompt_truncated=answer.prompt_truncated,
-        recommendations=[
-            presenter.recommendation(row, score, rank)
-            for rank, (row, score) in enumerate(answer.rows, start=1)
-        ],
+        no_match=answer.no_match,
+        recommendations=[presenter.recommendation(place) for place in answer.places],
         took_ms=round(answer.took_ms, 2),
     )

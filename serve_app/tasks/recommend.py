@@ -14,7 +14,7 @@ from db import images
 from serve_app.context import ServingContext
 from serve_app.handles import TextEmbedderHandle, run_async
 from serve_app.ports import TextEmbedder, Vector
-from serve_app.recommend import SPARE
+from serve_app.search import SPARE
 from serve_app.tasks.worker import indexing_parts
 
 PROMPTS_AT_ONCE = 16

@@ -310,7 +310,7 @@ def test_every_change_of_a_term_is_counted(database: Database, photos: Photos) -
     for number, statement in enumerate(statements, start=1):
         with database.transaction() as session:
             session.execute(text(statement))
-            session.execute(text("UPDATE image SET category_id = 2, name = 'other'"))
+            session.execute(text("UPDATE image SET category_id = 2, sku = 'other'"))
         assert photos.read(image_id).metadata_revision == number
 
 

@@ -1,0 +1,119 @@
+"""Item vectors, suggestions, warnings, score floors, events, and more of each logged prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+NEW_COLUMNS = {
+    "shop": ("text_weight",),
+    "image": ("vector_revision", "auto_tag", "suggestions", "warnings"),
+    "embedding": ("text_vector", "text_sha256", "item_vector"),
+    "prompt": ("query", "no_match"),
+}
+IN_THE_INDEX_BEFORE = ("category_id", "style_id", "age_group_id")
+IN_THE_INDEX = (*IN_THE_INDEX_BEFORE, "name", "description")
+
+
+def upgrade() -> None:
+    op.add_column("shop", sa.Column("text_weight", sa.Float(), server_default="0", nullable=False))
+    extend_images()
+    extend_prompts()
+    create_score_floors()
+    create_events()
+
+
+def downgrade() -> None:
+    for table in ("event", "score_floor"):
+        op.drop_table(table)
+    recreate_trigger(IN_THE_INDEX_BEFORE)
+    for index in ("ix_image_warnings", "ix_image_product"):
+        op.drop_index(index, "image")
+    for table, columns in NEW_COLUMNS.items():
+        for column in columns:
+            op.drop_column(table, column)
+
+
+def extend_images() -> None:
+    """``vector_revision`` counts the vectors that the index had of a photo."""
+    op.add_column("image", sa.Column("vector_revision", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("image", sa.Column("auto_tag", sa.Boolean(), server_default="false", nullable=False))
+    op.add_column("image", json("suggestions", "{}"))
+    op.add_column("image", json("warnings", "[]"))
+    warned = sa.text("warnings <> '[]'::jsonb")
+    op.create_index("ix_image_warnings", "image", ["shop_id", "id"], postgresql_where=warned)
+    grouped = sa.text("product_id IS NOT NULL")
+    op.create_index("ix_image_product", "image", ["shop_id", "product_id"], postgresql_where=grouped)
+    recreate_trigger(IN_THE_INDEX)
+    op.add_column("embedding", sa.Column("text_vector", sa.LargeBinary()))
+    op.add_column("embedding", sa.Column("text_sha256", sa.String(64)))
+    op.add_column("embedding", sa.Column("item_vector", sa.LargeBinary()))
+
+
+def recreate_trigger(columns: tuple[str, ...]) -> None:
+    """Raise ``metadata_revision`` with every change of these columns, whoever makes it."""
+    old, new = (", ".join(f"{row}.{column}" for column in columns) for row in ("OLD", "NEW"))
+    op.execute("DROP TRIGGER count_metadata_change ON image")
+    op.execute(
+        f"CREATE TRIGGER count_metadata_change BEFORE UPDATE OF {', '.join(columns)} ON image"
+        f" FOR EACH ROW WHEN (({old}) IS DISTINCT FROM ({new})) EXECUTE FUNCTION count_metadata_change()"
+    )
+
+
+def extend_prompts() -> None:
+    op.add_column("prompt", json("query", "{}"))
+    op.add_column("prompt", sa.Column("no_match", sa.Boolean(), server_default="false", nullable=False))
+
+
+def create_score_floors() -> None:
+    op.create_table(
+        "score_floor",
+        reference("shop_id", "shop", "CASCADE"),
+        sa.Column("model_key", sa.String(250), nullable=False),
+        sa.Column("floor", sa.Float()),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("computed_revision", sa.Integer(), nullable=False),
+        sa.Column("lease_token", sa.String(32)),
+        moment("lease_until", nullable=True),
+        moment("changed_at"),
+        moment("computed_at", nullable=True),
+        sa.PrimaryKeyConstraint("shop_id", "model_key"),
+    )
+    behind = sa.text("revision <> computed_revision")
+    op.create_index("ix_score_floor_work", "score_floor", ["changed_at"], postgresql_where=behind)
+
+
+def create_events() -> None:
+    op.create_table(
+        "event",
+        sa.Column("id", sa.BigInteger(), primary_key=True),
+        reference("shop_id", "shop", "CASCADE"),
+        sa.Column("prompt_id", sa.Uuid(), sa.ForeignKey("prompt.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        moment("created_at"),
+        sa.UniqueConstraint("prompt_id", "image_id", "kind", name="uq_event"),
+    )
+    op.create_index("ix_event_shop_created", "event", ["shop_id", "created_at"])
+
+
+def reference(name: str, table: str, on_delete: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.Integer(), sa.ForeignKey(f"{table}.id", ondelete=on_delete), nullable=False)
+
+
+def json(name: str, default: str) -> sa.Column[Any]:
+    return sa.Column(name, postgresql.JSONB(), server_default=default, nullable=False)
+
+
+def moment(name: str, *, nullable: bool = False) -> sa.Column[Any]:
+    default = None if nullable else sa.func.now()
+    return sa.Column(name, sa.DateTime(timezone=True), server_default=default, nullable=nullable)
