@@ -18,7 +18,8 @@ from models.errors import DependencyUnavailable, InvalidInput, NotFound, QuotaEx
 from models.image import Image, ImageStatus, PhotoColumns
 from models.image_api import ImageChanges, ImageFields
 from serve_app.callers import Caller
-from serve_app.photos import PhotoInfo, PhotoLimits, check_photo
+from serve_app.embed_photo import checked
+from serve_app.photos import PhotoInfo
 from serve_app.services import Services
 
 logger = logging.getLogger("serve_app")
@@ -32,7 +33,7 @@ async def add_image(services: Services, caller: Caller, fields: ImageFields, pho
     Raises the photo errors of ``check_photo``, UnknownReference, Conflict (sku taken), QuotaExceeded.
     """
     await services.photo_quota.refuse_early(services.database, caller)
-    info = await _checked(services, photo)
+    info = await checked(services, photo)
     store = partial(_insert_within_quota, services, caller, fields, photo, info)
     image_id = await services.database.run(store)
     return await get_image(services, caller.shop_id, image_id)
@@ -42,7 +43,7 @@ async def change_image(
     services: Services, shop_id: int, image_id: int, changes: ImageChanges, photo: bytes | None
 ) -> ImageRow:
     """Change what is given. New metadata never re-embeds; a new photo does, unless it is the same one."""
-    info = await _checked(services, photo) if photo is not None else None
+    info = await checked(services, photo) if photo is not None else None
     replacement = (photo, info) if photo is not None and info is not None else None
     update = partial(_update, services.media, shop_id, image_id, changes, replacement)
     replaced_key = await services.database.run(update)
@@ -87,11 +88,6 @@ async def wait_until_indexed(services: Services, row: ImageRow, wait_s: float) -
 
 def no_such_image(image_id: int) -> NotFound:
     return NotFound(f"There is no photo {image_id} in this shop.")
-
-
-async def _checked(services: Services, photo: bytes) -> PhotoInfo:
-    limits = PhotoLimits(services.photos.max_bytes, services.photos.max_pixels)
-    return await asyncio.to_thread(check_photo, photo, limits)
 
 
 def _insert_within_quota(

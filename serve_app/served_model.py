@@ -9,7 +9,7 @@ from pathlib import Path
 from configs.serving import FASHION_CLIP, FASHION_CLIP_REVISION, ModelArgs
 from models.errors import ConfigurationError
 from serve_app.checkpoints import ResolvedCheckpoint, model_key, resolve_checkpoint
-from serve_app.photos import PREPROCESSING_VERSION
+from serve_app.photos import PREPROCESSING_VERSION, ImageGeometry
 
 PINNED_REVISIONS = {FASHION_CLIP: FASHION_CLIP_REVISION}
 PROJECT = Path(__file__).resolve().parents[1]
@@ -17,13 +17,17 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """The model behind every vector of one index version; travels to the replicas, so no directory in it."""
+    """The model behind every vector of one index version; travels to the replicas, so no directory in it.
+
+    ``geometry``: how its photos are cut, for those who prepare them and do not have the checkpoint.
+    """
 
     source: str
     name: str
     revision: str
     key: str
     dimension: int
+    geometry: ImageGeometry
     fell_back: bool
 
     @property
@@ -61,6 +65,7 @@ def served_model(name: str, revision: str | None, *, hub_timeout_s: float, fell_
         revision=found.revision,
         key=model_key(found.name, found.revision, PREPROCESSING_VERSION),
         dimension=projection_dimension(found),
+        geometry=ImageGeometry.of(found.directory),
         fell_back=fell_back,
     )
 

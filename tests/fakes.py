@@ -9,13 +9,20 @@ import numpy as np
 
 from models.errors import AppError
 from models.search import Hit, TextEmbedding
+from serve_app.photos import ImageGeometry
 from serve_app.ports import Pixels, Vector
 from serve_app.served_model import ServedModel
 
 DIMENSION = 16
 MAX_WORDS = 75
 MODEL = ServedModel(
-    source="/fake", name="fake", revision="1" * 40, key="fake@1/p1", dimension=DIMENSION, fell_back=False
+    source="/fake",
+    name="fake",
+    revision="1" * 40,
+    key="fake@1/p1",
+    dimension=DIMENSION,
+    geometry=ImageGeometry(shortest_edge_px=8, crop_px=8),
+    fell_back=False,
 )
 
 

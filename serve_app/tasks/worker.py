@@ -11,8 +11,6 @@ from db.vectors import VectorStore
 from models.errors import ConfigurationError
 from serve_app.context import ServingContext
 from serve_app.indexing import IndexingParts
-from serve_app.photos import ImageGeometry
-from serve_app.served_model import locate
 
 
 @lru_cache(maxsize=4)
@@ -21,14 +19,13 @@ def indexing_parts(context: ServingContext) -> IndexingParts:
     args, settings = context.args, Settings()
     if settings.chroma_url is None or settings.media_url is None:
         raise ConfigurationError("CHROMA_URL and MEDIA_URL must be set on every machine.")
-    checkpoint = locate(context.model, hub_timeout_s=args.model.hub_timeout_s)
     return IndexingParts(
         database=Database.configured(connections=2),
         media=MediaStore(settings.media_url),
         vectors=VectorStore(settings.chroma_url, args.collection),
         version_id=context.version_id,
         model_key=context.model.key,
-        geometry=ImageGeometry.of(checkpoint.directory),
+        geometry=context.model.geometry,
         max_pixels=args.photos.max_pixels,
         args=args.indexer,
     )

@@ -9,6 +9,7 @@ import pytest
 
 from configs.serving import ModelArgs
 from models.errors import ConfigurationError
+from serve_app.photos import ImageGeometry
 from serve_app.served_model import PROJECT, choose_model, locate
 from tests.checkpoints import TINY, make_checkpoint
 
@@ -30,6 +31,7 @@ def test_a_directory_is_served_as_it_is(checkpoint: Path) -> None:
     model = choose_model(ModelArgs(name=str(checkpoint)))
     assert (model.name, model.source, model.fell_back) == ("tiny", str(checkpoint), False)
     assert model.dimension == TINY.dimension
+    assert model.geometry == ImageGeometry.of(checkpoint)
     assert model.label == f"tiny@{model.revision[:12]}"
     assert model.revision in model.key
     assert pickle.loads(pickle.dumps(model)) == model
