@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from db.work import ClaimedPhoto
-from models.image import Embedding, Image
+from models.image import Embedding, Image, ImageStatus
 
 LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
 
@@ -64,6 +64,27 @@ def save(session: Session, model_key: str, rows: Sequence[tuple[int, str, NDArra
             set_={"photo_sha256": new.photo_sha256, "vector": new.vector, "created_at": func.now()},
         )
     )
+
+
+def indexed(
+    session: Session, shop_id: int, model_key: str, image_ids: Sequence[int]
+) -> list[tuple[int, int, bytes]]:
+    """(image id, vector revision, little-endian float32) of those photos that are embedded.
+
+    One statement, so that the vector is the one of that revision.
+    """
+    query = (
+        select(
+            col(Image.id),
+            col(Image.vector_revision),
+            func.coalesce(col(Embedding.item_vector), col(Embedding.vector)),
+        )
+        .join(Embedding, col(Embedding.image_id) == Image.id)
+        .where(col(Image.shop_id) == shop_id, col(Image.status) == ImageStatus.EMBEDDED)
+        .where(col(Embedding.model_key) == model_key, col(Image.photo_sha256) == Embedding.photo_sha256)
+        .where(col(Image.id).in_(image_ids))
+    )
+    return [(image_id, revision, vector) for image_id, revision, vector in session.execute(query) if image_id]
 
 
 def load(

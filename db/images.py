@@ -135,6 +135,13 @@ def embedded_rows(session: Session, shop_id: int, ids: Sequence[int]) -> dict[in
     return {row.image_id: row for row in rows}
 
 
+def embedded_of_products(session: Session, shop_id: int, product_ids: Collection[str]) -> list[ImageRow]:
+    """The embedded photos of these products, by id."""
+    query = _visible(shop_id).where(col(Image.status) == ImageStatus.EMBEDDED)
+    query = query.where(col(Image.product_id).in_(product_ids)).order_by(col(Image.id))
+    return [ImageRow(*row) for row in session.execute(query)] if product_ids else []
+
+
 def replace_photo(image: Image, columns: PhotoColumns) -> None:
     """Set new photo fields and ask for a new embedding.
 

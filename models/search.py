@@ -28,6 +28,17 @@ class PhotoTerms(NamedTuple):
 NO_TERMS = PhotoTerms()
 
 
+@dataclass(frozen=True, slots=True)
+class PhotoVersions:
+    """Photos with the revision of their vector, so that it is known which vector of each is meant.
+
+    ``ids`` (n,) and ``revisions`` (n,) are int64.
+    """
+
+    ids: NDArray[np.int64]
+    revisions: NDArray[np.int64]
+
+
 class Hit(NamedTuple):
     """One photo that a query found; ``score`` is the cosine similarity, in [-1, 1]."""
 

@@ -10,12 +10,14 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from models.errors import AppError, DependencyTimeout, DependencyUnavailable, TooBusy
-from models.search import Hit, TextEmbedding
+from models.search import Hit, PhotoVersions, TextEmbedding
 from serve_app.ports import Pixels, Vector
 
 logger = logging.getLogger("serve_app")
@@ -47,6 +49,14 @@ class VectorIndexHandle:
     async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
         async with _translated("The search index", self._timeout_s):
             return cast(list[Hit], await self._handle.query.remote(shop_id, vector, k))
+
+    async def score(self, shop_id: int, vector: Vector, photos: PhotoVersions) -> NDArray[np.float32]:
+        async with _translated("The search index", self._timeout_s):
+            return cast(Vector, await self._handle.score.remote(shop_id, vector, photos))
+
+    async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
+        async with _translated("The search index", self._timeout_s):
+            return cast(Vector, await self._handle.vectors.remote(shop_id, photos))
 
     async def ping(self) -> None:
         async with _translated("The search index", self._timeout_s):

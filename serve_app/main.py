@@ -33,7 +33,7 @@ def build_app(args: dict[str, Any]) -> Application:
         max_queued_requests=512,
         user_config={},
         ray_actor_options={"num_cpus": 0.1},
-    ).bind(context.version_id, context.args.collection)
+    ).bind(context)
     indexer = serve.deployment(
         Indexer, name="Indexer", num_replicas=1, ray_actor_options={"num_cpus": 0.1}
     ).bind(context, image)

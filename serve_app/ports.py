@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.search import Hit, TextEmbedding
+from models.search import Hit, PhotoVersions, TextEmbedding
 
 Vector = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -28,6 +28,17 @@ class ImageEmbedder(Protocol):
 class VectorIndex(Protocol):
     async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
         """At most ``k`` hits of that shop, best first. Raises as TextEmbedder does."""
+        ...
+
+    async def score(self, shop_id: int, vector: Vector, photos: PhotoVersions) -> NDArray[np.float32]:
+        """The exact cosine similarity (n,) of each of the photos; NaN where it has no vector (any more).
+
+        Raises as TextEmbedder does.
+        """
+        ...
+
+    async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
+        """The photos' vectors (n, d); zeros where there is none (any more). Raises as TextEmbedder does."""
         ...
 
     async def ping(self) -> None:

@@ -6,9 +6,10 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import AppError
-from models.search import Hit, TextEmbedding
+from models.search import Hit, PhotoVersions, TextEmbedding
 from serve_app.photos import ImageGeometry
 from serve_app.ports import Pixels, Vector
 from serve_app.served_model import ServedModel
@@ -94,6 +95,20 @@ class FakeIndex:
         stored = self.shops.get(shop_id, {})
         hits = [Hit(image_id, float(vector @ one)) for image_id, one in stored.items()]
         return sorted(hits, key=lambda hit: (-hit.score, hit.image_id))[:k]
+
+    async def score(self, shop_id: int, vector: Vector, photos: PhotoVersions) -> NDArray[np.float32]:
+        if self.error is not None:
+            raise self.error
+        stored = self.shops.get(shop_id, {})
+        scores = [stored[one] @ vector if one in stored else np.nan for one in photos.ids.tolist()]
+        return np.array(scores, np.float32)
+
+    async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
+        if self.error is not None:
+            raise self.error
+        stored, unknown = self.shops.get(shop_id, {}), np.zeros(DIMENSION, np.float32)
+        found = [stored.get(one, unknown) for one in photos.ids.tolist()]
+        return np.stack(found) if found else np.zeros((0, DIMENSION), np.float32)
 
     async def ping(self) -> None:
         if self.error is not None:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from ray import serve
 
-from configs.serving import CollectionArgs, SearchUserConfig
+from configs.serving import SearchUserConfig
 from configs.settings import Settings
+from db import embeddings
+from db.session import Database
 from db.vectors import VectorStore
 from models.errors import AppError, ConfigurationError
-from models.search import Hit
+from models.search import Hit, PhotoVersions
+from serve_app.context import ServingContext
 from serve_app.ports import Vector
+
+DATABASE_CONNECTIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +35,14 @@ class _Query:
 class SearchIndex:
     """Reads one index version."""
 
-    def __init__(self, version_id: int, args: CollectionArgs) -> None:
+    def __init__(self, context: ServingContext) -> None:
         address = Settings().chroma_url
         if address is None:
             raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
-        self._store = VectorStore(address, args)
-        self._version_id = version_id
+        self._store = VectorStore(address, context.args.collection)
+        self._version_id = context.version_id
+        self._database = Database.configured(connections=DATABASE_CONNECTIONS)
+        self._model = context.model
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply ``user_config`` without a restart."""
@@ -47,6 +56,23 @@ class SearchIndex:
         if isinstance(answer, AppError):
             raise answer
         return answer
+
+    async def score(self, shop_id: int, vector: Vector, photos: PhotoVersions) -> NDArray[np.float32]:
+        """Exact cosine similarities (n,); NaN where a photo has no vector."""
+        vectors = await self.vectors(shop_id, photos)
+        scores: NDArray[np.float32] = vectors @ vector
+        scores[~vectors.any(axis=1)] = np.nan
+        return scores
+
+    async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
+        """(n, d); zeros where a photo has no vector."""
+        ids = photos.ids.tolist()
+        query = partial(embeddings.indexed, shop_id=shop_id, model_key=self._model.key, image_ids=ids)
+        vectors = np.zeros((len(ids), self._model.dimension), np.float32)
+        place = {image_id: number for number, image_id in enumerate(ids)}
+        for image_id, _, vector in await self._database.read(query):
+            vectors[place[image_id]] = np.frombuffer(vector, "<f4")
+        return vectors
 
     async def ping(self) -> None:
         """Raises DependencyUnavailable."""
