@@ -86,6 +86,14 @@ class CollectionArgs(ClosedModel):
     ef_search: PositiveInt = 200
 
 
+class SearchArgs(ClosedModel):
+    """How photos are compared."""
+
+    near_duplicate_score: float = Field(
+        default=0.98, gt=0, le=1, description="From this cosine similarity on, two photos look the same."
+    )
+
+
 class IndexerArgs(ClosedModel):
     """Background work: how it is claimed, cut and retried."""
 
@@ -168,6 +176,7 @@ class AppArgs(ClosedModel):
     text_embedder: EmbedderArgs = EmbedderArgs()
     image_embedder: EmbedderArgs = EmbedderArgs()
     collection: CollectionArgs = CollectionArgs()
+    search: SearchArgs = SearchArgs()
     indexer: IndexerArgs = IndexerArgs()
     photos: PhotoArgs = PhotoArgs()
     timeouts: TimeoutArgs = TimeoutArgs()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from configs.serving import AccountArgs, LimitArgs, PhotoArgs
+from configs.serving import AccountArgs, LimitArgs, PhotoArgs, SearchArgs
 from db.media import MediaStore
 from db.session import Database
 from serve_app.callers import CallerCache
@@ -33,6 +33,7 @@ class Services:
     limits: LimitArgs
     links: LinkMint
     photos: PhotoArgs
+    search: SearchArgs
     model: ServedModel
     accounts: AccountArgs
     passwords: Passwords

@@ -62,6 +62,7 @@ class Ingress:
             limits=args.limits,
             links=LinkMint(secret),
             photos=args.photos,
+            search=args.search,
             model=context.model,
             accounts=args.accounts,
             passwords=Passwords(),

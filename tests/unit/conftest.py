@@ -15,7 +15,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from configs.serving import AccountArgs, LimitArgs, PhotoArgs
+from configs.serving import AccountArgs, LimitArgs, PhotoArgs, SearchArgs
 from configs.settings import derive_secret
 from db import keys
 from db.media import MediaStore
@@ -110,6 +110,7 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         limits=LimitArgs(),
         links=LinkMint(ROOT_SECRET),
         photos=PhotoArgs(),
+        search=SearchArgs(),
         page_base=PAGE_BASE,
         model=MODEL,
         accounts=AccountArgs(),
