@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from models.errors import AppError, DependencyTimeout, DependencyUnavailable, TooBusy
 from models.search import Hit, PhotoVersions, TextEmbedding
+from serve_app.embed_texts import embed_texts
 from serve_app.ports import Pixels, Vector
 
 logger = logging.getLogger("serve_app")
@@ -71,6 +72,16 @@ class BulkImageEmbedderHandle:
 
     def embed(self, pixels: Pixels) -> Vector:
         return run_async(self._embedder.embed(pixels))
+
+
+class BulkTextEmbedderHandle:
+    """The same for texts."""
+
+    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
+        self._embedder = TextEmbedderHandle(handle, timeout_s)
+
+    def embed(self, texts: Sequence[str]) -> Vector:
+        return run_async(embed_texts(self._embedder, texts))
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -24,7 +24,7 @@ from db.vectors import VectorRecord, VectorStore
 from db.work import Claim, ClaimedPhoto
 from models.errors import AppError, NotFound
 from serve_app.photos import ImageGeometry, prepare_photo
-from serve_app.ports import BulkImageEmbedder, Pixels, Vector
+from serve_app.ports import BulkEmbedders, BulkImageEmbedder, Pixels, Vector
 
 logger = logging.getLogger("serve_app")
 
@@ -49,7 +49,7 @@ class IndexingParts(IndexParts):
     max_pixels: int
 
 
-def embed_claim(parts: IndexingParts, embedder: BulkImageEmbedder, claim: Claim) -> int:
+def embed_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim) -> int:
     """Embed the claimed photos and publish their vectors; the number that became ``embedded``.
 
     A photo that cannot be read fails with its reason. A part that does not answer puts the photos back
@@ -57,7 +57,7 @@ def embed_claim(parts: IndexingParts, embedder: BulkImageEmbedder, claim: Claim)
     """
     with _giving_back(parts, claim):
         photos = _renewed(parts, claim, claim.photos)
-        vectors = _vectors(parts, embedder, claim, photos)
+        vectors = _vectors(parts, embedders.image, claim, photos)
         return _publish(parts, claim, [photo for photo in photos if photo.image_id in vectors], vectors)
     return 0
 

@@ -36,7 +36,7 @@ def build_app(args: dict[str, Any]) -> Application:
     ).bind(context)
     indexer = serve.deployment(
         Indexer, name="Indexer", num_replicas=1, ray_actor_options={"num_cpus": 0.1}
-    ).bind(context, image)
+    ).bind(context, image, text)
     return serve.deployment(
         IngressApp, name="Ingress", max_ongoing_requests=256, ray_actor_options={"num_cpus": 0.2}
     ).bind(context, text, image, search, indexer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +54,23 @@ class BulkImageEmbedder(Protocol):
     def embed(self, pixels: Pixels) -> Vector:
         """``pixels``: (n, S, S, 3) uint8 → (n, d) float32, unit length. Raises DependencyUnavailable."""
         ...
+
+
+class BulkTextEmbedder(Protocol):
+    """The text tower as background work calls it."""
+
+    def embed(self, texts: Sequence[str]) -> Vector:
+        """(n, d) float32, unit length, for n ≥ 1 texts. Raises TooBusy, DependencyTimeout,
+        DependencyUnavailable."""
+        ...
+
+
+@dataclass(frozen=True)
+class BulkEmbedders:
+    """Both towers."""
+
+    image: BulkImageEmbedder
+    text: BulkTextEmbedder
 
 
 class EventCounter(Protocol):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from json import loads
+from math import exp
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from configs.serving import FASHION_CLIP, FASHION_CLIP_REVISION, ModelArgs
 from models.errors import ConfigurationError
@@ -12,6 +16,8 @@ from serve_app.checkpoints import ResolvedCheckpoint, model_key, resolve_checkpo
 from serve_app.photos import PREPROCESSING_VERSION, ImageGeometry
 
 PINNED_REVISIONS = {FASHION_CLIP: FASHION_CLIP_REVISION}
+# At which Radford et al. (2021, section 2.5) clip it, and their published models end; where a file lacks it.
+LARGEST_LOGIT_SCALE = 100.0
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -20,6 +26,7 @@ class ServedModel:
     """The model behind every vector of one index version; travels to the replicas, so no directory in it.
 
     ``geometry``: how its photos are cut, for those who prepare them and do not have the checkpoint.
+    ``logit_scale``: the factor that it was trained to multiply a cosine with before the softmax.
     """
 
     source: str
@@ -28,6 +35,7 @@ class ServedModel:
     key: str
     dimension: int
     geometry: ImageGeometry
+    logit_scale: float
     fell_back: bool
 
     @property
@@ -66,6 +74,7 @@ def served_model(name: str, revision: str | None, *, hub_timeout_s: float, fell_
         key=model_key(found.name, found.revision, PREPROCESSING_VERSION),
         dimension=projection_dimension(found),
         geometry=ImageGeometry.of(found.directory),
+        logit_scale=logit_scale(found.directory),
         fell_back=fell_back,
     )
 
@@ -96,3 +105,27 @@ def projection_dimension(checkpoint: ResolvedCheckpoint) -> int:
     """The length of the checkpoint's vectors, from its config.json."""
     config = loads((checkpoint.directory / "config.json").read_text("utf-8"))
     return int(config.get("projection_dim", 512))
+
+
+def logit_scale(checkpoint: Path) -> float:
+    """The learned temperature of the checkpoint in this directory: exp of its parameter ``logit_scale``."""
+    for weights in sorted(checkpoint.glob("*.safetensors")):
+        learned = _scalar(weights, "logit_scale")
+        if learned is not None:
+            return min(exp(learned), LARGEST_LOGIT_SCALE)
+    return LARGEST_LOGIT_SCALE
+
+
+def _scalar(weights: Path, name: str) -> float | None:
+    """One number of a safetensors file, read by itself: NumPy, as the library uses it, knows no bfloat16."""
+    with weights.open("rb") as file:
+        header: dict[str, Any] = loads(file.read(int.from_bytes(file.read(8), "little")))
+        if name not in header:
+            return None
+        first, end = header[name]["data_offsets"]
+        file.seek(first, 1)
+        data = file.read(end - first)
+    kind = header[name]["dtype"]
+    if kind == "BF16":  # the upper half of a float32
+        data, kind = b"\0\0" + data, "F32"
+    return float(np.frombuffer(data, {"F16": "<f2", "F32": "<f4", "F64": "<f8"}[kind])[0])

@@ -23,6 +23,7 @@ MODEL = ServedModel(
     key="fake@1/p1",
     dimension=DIMENSION,
     geometry=ImageGeometry(shortest_edge_px=8, crop_px=8),
+    logit_scale=20.0,
     fell_back=False,
 )
 

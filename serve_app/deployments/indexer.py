@@ -44,11 +44,13 @@ class Indexer:
     where the leases run out.
     """
 
-    def __init__(self, context: ServingContext, image_embedder: DeploymentHandle) -> None:
+    def __init__(
+        self, context: ServingContext, image_embedder: DeploymentHandle, text_embedder: DeploymentHandle
+    ) -> None:
         use_serve_log()
         self._context = context
         self._args = context.args.indexer
-        self._image_embedder = image_embedder
+        self._image_embedder, self._text_embedder = image_embedder, text_embedder
         self._database = Database.configured(connections=4)
         self._parts = _index_parts(context, self._database)
         self._accounts = context.args.accounts
@@ -128,7 +130,7 @@ class Indexer:
 
     def _start_embedding(self, claim: Claim) -> ObjectRef[int]:
         task = create_embeddings.options(num_cpus=self._args.task_num_cpus)
-        return task.remote(claim, self._image_embedder, self._context)
+        return task.remote(claim, self._image_embedder, self._text_embedder, self._context)
 
     def _start_deleting(self, claim: Claim) -> ObjectRef[int]:
         return delete_embeddings.options(num_cpus=self._args.task_num_cpus).remote(claim, self._context)

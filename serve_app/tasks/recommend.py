@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import ray
 from ray.serve.handle import DeploymentHandle
 
 from db import images
 from serve_app.context import ServingContext
-from serve_app.handles import TextEmbedderHandle, run_async
-from serve_app.ports import TextEmbedder, Vector
+from serve_app.handles import BulkTextEmbedderHandle
 from serve_app.search import SPARE
 from serve_app.tasks.worker import indexing_parts
-
-PROMPTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +30,7 @@ def recommend(
     shop_id: int, prompts: Sequence[str], count: int, text_embedder: DeploymentHandle, context: ServingContext
 ) -> list[list[BatchHit]]:
     """For each prompt at most ``count`` photos, best first. Prompts share batches of the text embedder."""
-    vectors = run_async(_embed(TextEmbedderHandle(text_embedder, context.args.timeouts.embed_s), prompts))
+    vectors = BulkTextEmbedderHandle(text_embedder, context.args.timeouts.embed_s).embed(prompts)
     parts = indexing_parts(context)
     found = parts.vectors.query(context.version_id, shop_id, vectors, count + SPARE)
     with parts.database.transaction() as session:
@@ -50,14 +45,3 @@ def recommend(
         ][:count]
         for hits in found
     ]
-
-
-async def _embed(embedder: TextEmbedder, prompts: Sequence[str]) -> Vector:
-    """(n, d) float32; a bounded number of prompts at once, so that shoppers keep their turn."""
-    turns = asyncio.Semaphore(PROMPTS_AT_ONCE)
-
-    async def one(prompt: str) -> Vector:
-        async with turns:
-            return (await embedder.embed(prompt)).vector
-
-    return np.stack(await asyncio.gather(*(one(prompt) for prompt in prompts)))

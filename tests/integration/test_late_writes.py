@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from models.image import ImageStatus
 from models.search import PhotoTerms
 from serve_app.indexing import IndexingParts, IndexParts, embed_claim, update_metadata
 from serve_app.photos import ImageGeometry
-from serve_app.ports import BulkImageEmbedder
+from serve_app.ports import BulkEmbedders
 from tests.services import Photos
 
 VERSION = 7
@@ -152,10 +152,10 @@ def test_a_vector_that_a_hanging_call_writes_late_is_written_again(
         def upsert(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
             expire(photos, image_id)
             use_category(photos, image_id, 3)
-            assert embed_claim(embedding_parts(database, winner), embedder, claimed_photo()) == 1
+            assert embed_claim(embedding_parts(database, winner), embedders, claimed_photo()) == 1
             super().upsert(version_id, shop_id, records)
 
-    winner, embedder = SlowIndex(), cast(BulkImageEmbedder, None)  # the vector is known
+    winner, embedders = SlowIndex(), BulkEmbedders(*cast(Any, (None, None)))  # the vector is known
     late = claimed_photo()
-    assert embed_claim(embedding_parts(database, Overtaken(fails=True)), embedder, late) == 0
+    assert embed_claim(embedding_parts(database, Overtaken(fails=True)), embedders, late) == 0
     assert [photo.terms for photo in claimed_photo().photos] == [PhotoTerms(3)]

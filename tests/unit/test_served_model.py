@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
+from math import exp
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import CLIPConfig
 
 from configs.serving import ModelArgs
 from models.errors import ConfigurationError
 from serve_app.photos import ImageGeometry
-from serve_app.served_model import PROJECT, choose_model, locate
+from serve_app.served_model import LARGEST_LOGIT_SCALE, PROJECT, choose_model, locate, logit_scale
 from tests.checkpoints import TINY, make_checkpoint
 
 NOWHERE = "nobody/no-such-model-here"
@@ -32,10 +36,22 @@ def test_a_directory_is_served_as_it_is(checkpoint: Path) -> None:
     assert (model.name, model.source, model.fell_back) == ("tiny", str(checkpoint), False)
     assert model.dimension == TINY.dimension
     assert model.geometry == ImageGeometry.of(checkpoint)
+    assert model.logit_scale == pytest.approx(exp(CLIPConfig().logit_scale_init_value), rel=1e-6)
     assert model.label == f"tiny@{model.revision[:12]}"
     assert model.revision in model.key
     assert pickle.loads(pickle.dumps(model)) == model
     assert locate(model, hub_timeout_s=1).directory == checkpoint
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_the_temperature_is_read_from_weights_of_any_type(tmp_path: Path, dtype: torch.dtype) -> None:
+    weights = {"a": torch.ones(3, dtype=dtype), "logit_scale": torch.tensor(3.25, dtype=dtype)}
+    save_file(weights, tmp_path / "model.safetensors")
+    assert logit_scale(tmp_path) == pytest.approx(exp(3.25), rel=1e-6)
+    save_file(weights | {"logit_scale": torch.tensor(9.0)}, tmp_path / "model.safetensors")
+    assert logit_scale(tmp_path) == LARGEST_LOGIT_SCALE
+    save_file({"a": weights["a"]}, tmp_path / "model.safetensors")
+    assert logit_scale(tmp_path) == LARGEST_LOGIT_SCALE
 
 
 def test_a_directory_may_be_named_from_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
