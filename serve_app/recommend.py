@@ -34,7 +34,7 @@ async def recommend(services: Services, caller: Caller, request: RecommendationR
     started = time.perf_counter()
     query = await compose(services, request)
     search = Search(services, caller.shop_id, query.vector)
-    places = await arrange(search, request, count, request.min_score)
+    places = await arrange(search, request, count, request.min_score, services.search.near_duplicate_score)
     took_ms = (time.perf_counter() - started) * 1000
     answer = Answer(uuid4(), places, query.truncated, no_match=False, took_ms=took_ms)
     await _log(services, caller, request, count, answer)

@@ -1,0 +1,153 @@
+"""Pages of answers against an oracle, on vectors whose cosine similarities are exact."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from db.images import ImageRow
+from models.image import Image
+from models.recommendation_api import RecommendationRequest
+from serve_app import arrange as module
+from serve_app.arrange import Arranged, arrange
+from serve_app.ports import Vector
+from serve_app.search import Scored
+from tests.oracle import Known, Place, Rules, all_places, cosine
+
+DIMENSION = 16
+# A sign that differs takes 1/8 off the cosine similarity.
+RULES = Rules(near_duplicate_score=0.75, pool_places=5, pool_walked=12, depth=24)
+
+
+def signs(mask: int) -> Vector:
+    """(16,) unit length: the bits of ``mask`` as signs."""
+    bits = (mask >> np.arange(DIMENSION)) & 1
+    return ((bits * 2 - 1) / 4).astype(np.float32)
+
+
+@dataclass
+class ListedPhotos:
+    """A Search over photos that are given; ``deepest`` is the longest ranking that was asked for."""
+
+    query: Vector
+    photos: Sequence[Known]
+    deepest: int = 0
+    vectors_read: int = 0
+
+    async def best(self, count: int) -> list[Scored]:
+        self.deepest = max(self.deepest, count)
+        return self._ranked(self.photos)[:count]
+
+    async def of_products(self, product_ids: Collection[str]) -> list[Scored]:
+        return self._ranked([photo for photo in self.photos if photo.product_id in product_ids])
+
+    async def vectors(self, rows: Sequence[ImageRow]) -> Vector:
+        self.vectors_read += len(rows)
+        known = {photo.image_id: photo.vector for photo in self.photos}
+        return np.stack([known[row.image_id] for row in rows])
+
+    def _ranked(self, photos: Sequence[Known]) -> list[Scored]:
+        found = [Scored(row_of(photo), cosine(self.query, photo.vector)) for photo in photos]
+        return sorted(found, key=lambda one: (-one.score, one.row.image_id))
+
+
+def row_of(photo: Known) -> ImageRow:
+    image = Image(id=photo.image_id, product_id=photo.product_id)
+    return ImageRow(image, None, None, None)
+
+
+def page(search: ListedPhotos, rules: Rules = RULES, **fields: Any) -> list[Arranged]:
+    request = RecommendationRequest(prompt="A dress", **fields)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "POOL_PLACES", rules.pool_places)
+        patch.setattr(module, "POOL_WALKED", rules.pool_walked)
+        patch.setattr(module, "MAX_DEPTH", rules.depth)
+        arranged = arrange(
+            search,  # type: ignore[arg-type]
+            request,
+            request.number_of_images,
+            request.min_score,
+            rules.near_duplicate_score,
+        )
+        return asyncio.run(arranged)
+
+
+def as_expected(places: Sequence[Place], offset: int) -> list[tuple[Any, ...]]:
+    return [
+        (rank, one.photo.image_id, one.score, one.variants, one.near_duplicates)
+        for rank, one in enumerate(places, start=offset + 1)
+    ]
+
+
+def as_answered(places: Sequence[Arranged]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            one.rank,
+            one.photo.row.image_id,
+            one.photo.score,
+            [other.row.image_id for other in one.variants],
+            list(one.near_duplicates),
+        )
+        for one in places
+    ]
+
+
+# Few bits differ, so that equal scores, copies, and copies of copies are common.
+masks = st.lists(st.integers(0, DIMENSION - 1), max_size=5).map(
+    lambda bits: sum(1 << bit for bit in set(bits))
+)
+products = st.one_of(st.none(), st.sampled_from("abcdef"))
+grouping = st.one_of(
+    st.just({}), st.integers(1, 4).map(lambda size: {"group_by": "product_id", "group_size": size})
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    photos=st.lists(st.tuples(masks, products), max_size=40),
+    query=st.one_of(masks.map(signs), st.integers(0, 99).map(lambda seed: unit(seed))),
+    fields=grouping,
+    diversity=st.one_of(st.none(), st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]), st.floats(0, 1)),
+    min_score=st.one_of(st.none(), st.sampled_from([-0.25, 0.0, 0.5, 1.0])),
+    offset=st.integers(0, 12),
+    count=st.integers(1, 30),
+)
+def test_every_page_is_a_slice_of_the_oracles_answer(
+    photos: list[tuple[int, str | None]],
+    query: Vector,
+    fields: dict[str, Any],
+    diversity: float | None,
+    min_score: float | None,
+    offset: int,
+    count: int,
+) -> None:
+    known = [Known(100 + number, product, signs(mask)) for number, (mask, product) in enumerate(photos)]
+    whole = all_places(
+        query,
+        known,
+        min_score=min_score,
+        group_size=fields.get("group_size"),
+        diversity=diversity,
+        rules=RULES,
+    )
+    answered = page(
+        ListedPhotos(query, known[::-1]),
+        **fields,
+        diversity=diversity,
+        min_score=min_score,
+        offset=offset,
+        number_of_images=count,
+    )
+    assert as_answered(answered) == as_expected(whole[offset : offset + count], offset)
+
+
+def unit(seed: int) -> Vector:
+    vector = np.random.default_rng(seed).normal(size=DIMENSION)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
