@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Tuple, insert, literal, select, tuple_
+from sqlalchemy import Table, Tuple, cast, column, func, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
-from sqlmodel import col
+from sqlmodel import SQLModel, col
 
-from db.open_shops import closed
-from models.prompt import Prompt
-from models.shop import Shop, ShopStatus
+from models.prompt import Prompt, normalised
+from models.shop import ApiKey, Shop, ShopStatus
+
+_TABLE: Table = SQLModel.metadata.tables["prompt"]
 
 
-def record(session: Session, prompt: Prompt) -> None:
-    """Add one answered request to the log. Raises NotAuthenticated where the shop is not active any more.
+def add(session: Session, rows: Sequence[Prompt]) -> None:
+    """Log answered requests, all with one statement. Those of shops that are not active are left out.
 
-    One statement checks, locks (see ``db.open_shops``) and inserts: it is part of every recommendation.
+    The statement holds the shops open, in the order of their ids (see ``db.open_shops``). It may be repeated:
+    a row that is there already stays as it is.
     """
-    values = prompt.model_dump(exclude={"created_at"})
-    columns = [literal(value, Prompt.__table__.c[name].type) for name, value in values.items()]  # type: ignore[attr-defined]
-    shop = select(*columns).where(col(Shop.id) == prompt.shop_id, col(Shop.status) == ShopStatus.ACTIVE)
-    row = insert(Prompt).from_select(list(values), shop.with_for_update(read=True, of=Shop))
-    if session.execute(row.returning(col(Prompt.id))).one_or_none() is None:
-        raise closed()
+    values = [row.model_dump(mode="json") | {"normalised": normalised(row.prompt)} for row in rows]
+    fields = (column(one.name, one.type) for one in _TABLE.c)
+    sent = func.jsonb_to_recordset(cast(values, JSONB)).table_valued(*fields)
+    sent = sent.render_derived(name="sent", with_types=True)
+    shops = select(col(Shop.id)).where(
+        col(Shop.id).in_({row.shop_id for row in rows}), col(Shop.status) == ShopStatus.ACTIVE
+    )
+    held = shops.order_by(col(Shop.id)).with_for_update(read=True).cte("held")
+    computed = {
+        "api_key_id": select(col(ApiKey.id)).where(col(ApiKey.id) == sent.c.api_key_id).scalar_subquery(),
+        "created_at": func.coalesce(sent.c.created_at, func.now()),
+    }
+    names = [one.name for one in _TABLE.c]
+    found = select(*(computed.get(name, sent.c[name]) for name in names))
+    found = found.join_from(sent, held, held.c.id == sent.c.shop_id)
+    session.execute(insert(_TABLE).from_select(names, found).on_conflict_do_nothing())
 
 
 @dataclass(frozen=True)

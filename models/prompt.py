@@ -13,6 +13,11 @@ from sqlmodel import Field, SQLModel
 from models.columns import created_at_column
 
 
+def normalised(prompt: str) -> str:
+    """What prompts are counted by: case folded, runs of white space as one blank."""
+    return " ".join(prompt.split()).casefold()
+
+
 class Prompt(SQLModel, table=True):
     """One answered recommendation request (the seed's Prompt_API)."""
 
@@ -28,6 +33,11 @@ class Prompt(SQLModel, table=True):
     prompt: str = Field(
         sa_column=Column(Text, nullable=False), description="Empty where a photo alone was the query."
     )
+    normalised: str = Field(
+        default="",
+        sa_column=Column(Text, nullable=False, server_default=""),
+        description="What counts as the same prompt; filled when it is logged.",
+    )
     query: dict[str, Any] = Field(
         default_factory=dict,
         sa_column=Column(JSONB, nullable=False, server_default="{}"),
@@ -38,6 +48,11 @@ class Prompt(SQLModel, table=True):
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
     )
     result_ids: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
+    also_shown: dict[str, int] = Field(
+        default_factory=dict,
+        sa_column=Column(JSONB, nullable=False, server_default="{}"),
+        description="Variants and near-duplicates: by photo id, the rank of the place that it belongs to.",
+    )
     scores: list[float] = Field(sa_column=Column(ARRAY(Float), nullable=False))
     no_match: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     model_key: str = Field(max_length=250)

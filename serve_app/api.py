@@ -44,7 +44,7 @@ def create_api(services: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
-            async with services.callers.running():
+            async with services.callers.running(), services.prompt_log.running():
                 yield
         finally:
             await services.limiter.close()

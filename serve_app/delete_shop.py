@@ -52,6 +52,7 @@ async def delete_own_shop(services: Services, shop_id: int) -> Job:
             raise closed()
         return shop_deletion.begin(session, shop)
 
+    await services.prompt_log.flush()  # so that the report counts what was asked here before
     job = await services.database.run(close)
     services.callers.forget(shop_id)
     return job

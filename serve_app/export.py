@@ -40,7 +40,7 @@ CHUNK_BYTES = 64 * 1024
 VOCABULARIES: dict[str, type[Any]] = {"category": Category, "style": Style, "age_group": AgeGroup}
 OWNED: dict[str, type[Any]] = {"key": ApiKey, "mail": Mail, "job": Job}
 # What of a row is the service's own business: secrets, leases, the tenant that every line shares.
-HIDDEN = {"shop_id", "secret_hmac", "lease_token", "lease_until", "attempts", "link_id"}
+HIDDEN = {"shop_id", "secret_hmac", "lease_token", "lease_until", "attempts", "link_id", "normalised"}
 
 Line = dict[str, Any]
 Show = Callable[[ImageRow], ImageDetail]

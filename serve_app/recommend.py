@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from db import prompts
 from models.errors import InvalidInput
 from models.prompt import Prompt
 from models.recommendation_api import DEFAULT_RECOMMENDATIONS, RecommendationRequest
@@ -37,7 +37,7 @@ async def recommend(services: Services, caller: Caller, request: RecommendationR
     places = await arrange(search, request, count, request.min_score, services.search.near_duplicate_score)
     took_ms = (time.perf_counter() - started) * 1000
     answer = Answer(uuid4(), places, query.truncated, no_match=False, took_ms=took_ms)
-    await _log(services, caller, request, count, answer)
+    services.prompt_log.add(_logged(services, caller, request, count, answer))
     return answer
 
 
@@ -53,10 +53,10 @@ def _permitted(caller: Caller, wanted: int | None) -> int:
     return wanted
 
 
-async def _log(
+def _logged(
     services: Services, caller: Caller, request: RecommendationRequest, count: int, answer: Answer
-) -> None:
-    row = Prompt(
+) -> Prompt:
+    return Prompt(
         id=answer.prompt_id,
         shop_id=caller.shop_id,
         api_key_id=caller.key_id,
@@ -70,5 +70,15 @@ async def _log(
         no_match=answer.no_match,
         model_key=services.model.key,
         duration_ms=answer.took_ms,
+        also_shown=_also_shown(answer.places),
+        created_at=datetime.now(UTC),
     )
-    await services.database.run(lambda session: prompts.record(session, row))
+
+
+def _also_shown(places: list[Arranged]) -> dict[str, int]:
+    """Photo ids as text, as keys of JSON are."""
+    return {
+        str(image_id): place.rank
+        for place in places
+        for image_id in (*(one.row.image_id for one in place.variants), *place.near_duplicates)
+    }

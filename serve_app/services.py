@@ -12,6 +12,7 @@ from serve_app.export_turns import ExportTurns
 from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
 from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
+from serve_app.prompt_log import PromptLog
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
 from serve_app.served_model import ServedModel
@@ -27,6 +28,7 @@ class Services:
     keys: KeyMint
     callers: CallerCache
     limiter: RateLimiter
+    prompt_log: PromptLog
     photo_quota: PhotoQuota
     signer: PhotoSigner
     report_signer: ReportSigner

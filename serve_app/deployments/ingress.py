@@ -19,6 +19,7 @@ from serve_app.deployments.metrics import RayCounter
 from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
 from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
+from serve_app.prompt_log import PromptLog
 from serve_app.rate_counters import RedisCounters
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
@@ -56,6 +57,7 @@ class Ingress:
             keys=mint,
             callers=CallerCache(database, mint, args.accounts),
             limiter=_limiter(args.limits, settings),
+            prompt_log=PromptLog(database, _unlogged_prompts()),
             photo_quota=PhotoQuota(args.limits.photos),
             signer=PhotoSigner(secret, args.photos.url_lifetime_s),
             report_signer=ReportSigner(secret),
@@ -81,6 +83,10 @@ def _limiter(limits: LimitArgs, settings: Settings) -> RateLimiter:
     unchecked = RayCounter("fashion_unchecked_requests", "Requests served without limits: no Redis.")
     shared = None if settings.redis_url is None else RedisCounters(settings.redis_url.get_secret_value())
     return RateLimiter(limits, unchecked, shared)
+
+
+def _unlogged_prompts() -> RayCounter:
+    return RayCounter("fashion_unlogged_prompts", "Answered prompts that are missing in the log.")
 
 
 IngressApp = serve.ingress()(Ingress)

@@ -201,7 +201,7 @@ def test_a_prompt_is_logged(database: Database, shop_id: int) -> None:
         duration_ms=12.5,
     )
     with database.transaction() as session:
-        prompts.record(session, prompt)
+        prompts.add(session, [prompt])
     with database.transaction() as session:
         found = session.get_one(Prompt, prompt.id)
     assert (found.result_ids, found.scores, found.filters) == ([2, 1], [0.5, 0.25], {})

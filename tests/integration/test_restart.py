@@ -51,10 +51,13 @@ def test_a_stop_and_a_kill_change_no_answer_and_embed_nothing_again(stack: Stack
         before = Before(shop.wait_until_embedded(), answers(shop), first.embedded_when(shop.shop_id))
         assert_apart(first, shop, stack)
         assert_link_is_shown(first)
+        last = ask_at_the_last_moment(shop)
         stop_as_a_terminal_does(first)
         assert stack.new_shop().recommendations("a dress") == []
 
         lives.append(second := Stack.start(data_dir))
+        listed = second.client(shop.key).request("GET", "/api/prompts/", params={"limit": 100}).json()
+        assert last <= {one["prompt_id"] for one in listed["results"]}
         before.assert_unchanged(second, shop.key)
         second.process.send_signal(signal.SIGKILL)
         second.process.wait()
@@ -64,10 +67,29 @@ def test_a_stop_and_a_kill_change_no_answer_and_embed_nothing_again(stack: Stack
         assert nothing_left(f"{second.scratch_parent}/", patience_s=10) == []
         assert list(second.scratch_parent.glob(f"{SCRATCH_PREFIX}*")) == [], "the next start tidies up"
         assert list((data_dir / "logs" / "serve").glob("replica_*Ingress*")), "logs outlive the run"
+        last = ask_at_the_last_moment(third.client(shop.key))
         assert third.stop(signal.SIGTERM) < STOP_LIMIT_S
+        assert last <= logged_prompts(data_dir)
     finally:
         for life in lives:
             life.kill_everything()
+
+
+def ask_at_the_last_moment(shop: ShopClient) -> set[str]:
+    """Ids of prompts that were answered less time ago than it takes until they are logged."""
+    return {shop.ask(prompt).json()["prompt_id"] for prompt in PROMPTS}
+
+
+def logged_prompts(data_dir: Path) -> set[str]:
+    """As they lie in the database of a service that has ended."""
+    server = LocalPostgres(data_dir)
+    engine = create_engine(server.start(), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            return {str(prompt_id) for prompt_id in connection.scalars(text("SELECT id FROM prompt"))}
+    finally:
+        engine.dispose()
+        server.stop()
 
 
 def assert_apart(one: Stack, shop: ShopClient, other: Stack) -> None:

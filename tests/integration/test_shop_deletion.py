@@ -83,7 +83,10 @@ def test_everything_goes_and_the_report_is_exact(stack: Stack, new_shop: Callabl
 
 
 def test_nothing_slips_in_beside_the_deletion(stack: Stack, shop: ShopClient) -> None:
-    """Clients that upload and ask all the time, before and after; what was answered 2xx is in the report."""
+    """Clients that upload and ask all the time, before and after; what was stored is in the report.
+
+    A prompt is logged a moment after its answer: those under way when the shop closes are not any more.
+    """
     stop, uploaded, answered = threading.Event(), [], []
 
     def upload() -> None:
@@ -102,6 +105,7 @@ def test_nothing_slips_in_beside_the_deletion(stack: Stack, shop: ShopClient) ->
     deadline = time.monotonic() + PATIENCE_S
     while (uploaded.count(201) < 4 or answered.count(200) < 4) and time.monotonic() < deadline:
         time.sleep(0.02)
+    answered_before = answered.count(200)
     report = wait_for_report(stack, delete_shop(shop))
     stop.set()
     for client in clients:
@@ -110,7 +114,8 @@ def test_nothing_slips_in_beside_the_deletion(stack: Stack, shop: ShopClient) ->
     assert set(uploaded) == {201, 401}
     assert set(answered) == {200, 401}
     removed = report["removed"]
-    assert (removed["photos"], removed["prompts"]) == (uploaded.count(201), answered.count(200))
+    assert removed["photos"] == uploaded.count(201)
+    assert answered_before <= removed["prompts"] <= answered.count(200)
     assert removed["files"] == removed["photos"]
     assert_nothing_left_of(stack, shop.shop_id)
 

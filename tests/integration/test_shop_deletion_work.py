@@ -121,7 +121,7 @@ class Bench:
             vector = np.ones(4, np.float32)
             embeddings.save(session, "m", [(row.id or 0, row.photo_sha256, vector) for row in rows])
             for _ in range(3):
-                prompts.record(session, new_prompt(shop_id))
+                prompts.add(session, [new_prompt(shop_id)])
             for _ in range(2):
                 keys.add_key(session, shop_id, uuid.uuid4().hex, b"x", KeyScope.SECRET)
             add_mail(session, shop_id)
@@ -314,19 +314,22 @@ def test_staff_delete_any_shop_once(bench: Bench, status: ShopStatus) -> None:
 
 def test_nothing_is_logged_for_a_closed_shop(bench: Bench) -> None:
     shop_id = bench.stocked_shop()
-    bench.begin(shop_id)
-    with pytest.raises(NotAuthenticated), bench.database.transaction() as session:
-        prompts.record(session, new_prompt(shop_id))
+    open_shop = bench.stocked_shop()
+    job_id = bench.begin(shop_id)
+    with bench.database.transaction() as session:
+        prompts.add(session, [new_prompt(shop_id), new_prompt(open_shop)])
+        assert (rows_of(session, shop_id)[1], rows_of(session, open_shop)[1]) == (3, 4)
     with pytest.raises(NotAuthenticated), bench.database.transaction() as session:
         keys.lock_shop(session, shop_id)
     assert bench.work()
-    with pytest.raises(NotAuthenticated), bench.database.transaction() as session:
-        prompts.record(session, new_prompt(shop_id))
+    with bench.database.transaction() as session:
+        prompts.add(session, [new_prompt(shop_id), new_prompt(open_shop)])
+    bench.assert_gone(shop_id, job_id)
 
 
 WRITERS: dict[str, Callable[[Session, int], Any]] = {
     "upload": lock_open,
-    "prompt": lambda session, shop_id: prompts.record(session, new_prompt(shop_id)),
+    "prompt": lambda session, shop_id: prompts.add(session, [new_prompt(shop_id)]),
     "claim": lambda session, _: work.claim_embedding(session, limit=9999, lease_s=60, max_attempts=5),
     "key": keys.lock_shop,
 }

@@ -28,6 +28,7 @@ from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
 from serve_app.ports import Vector
+from serve_app.prompt_log import PromptLog
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
 from serve_app.services import Services
@@ -65,6 +66,11 @@ class FakeService:
             assert shop.id is not None
             keys.add_key(session, shop.id, key.public_id, key.secret_hmac, KeyScope.SECRET)
         return ShopClient(self.http, shop.id, key.text)
+
+    def flush_prompts(self) -> None:
+        """Write the log of prompts now. It is at most 1 s behind."""
+        assert self.http.portal is not None
+        self.http.portal.call(self.services.prompt_log.flush)
 
     def embed(self, shop_id: int, image_id: int, vector: Vector | None = None) -> None:
         """What the Indexer does, without a model."""
@@ -104,6 +110,7 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         callers=CallerCache(connections, mint, AccountArgs()),
         # All tests are one client address, and time stands still.
         limiter=RateLimiter(LimitArgs(signups_per_hour=None, logins_per_minute=None), Tally(), clock=clock),
+        prompt_log=PromptLog(connections, Tally()),
         photo_quota=PhotoQuota(LimitArgs().photos),
         signer=PhotoSigner(ROOT_SECRET, 3600),
         report_signer=ReportSigner(ROOT_SECRET),

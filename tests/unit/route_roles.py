@@ -66,7 +66,7 @@ def new_world(service: FakeService) -> World:
             model_key="fake",
             duration_ms=1.0,
         )
-        prompts.record(session, prompt)
+        prompts.add(session, [prompt])
         terms = [table(name=f"term-{uuid.uuid4().hex}") for table in (Category, Style, AgeGroup)]
         session.add_all(terms)
         _staff(session, world)

@@ -51,6 +51,7 @@ def shelf(service: FakeService, staff: Browser) -> Shelf:
     failed = shop.add(garment(seed=1), name="A failed photo")["ImageID"]
     service.set_status(failed, ImageStatus.FAILED, f"Damaged: {mark}")
     shop.ask(f"dress {mark}")
+    service.flush_prompts()
     with service.database.transaction() as session:
         link = SignupLink(shop_id=shop.shop_id, nonce=CANARY.encode(), token_hash=(CANARY + mark).encode())
         session.add(link)

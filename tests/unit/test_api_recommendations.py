@@ -49,6 +49,7 @@ def test_the_best_photo_comes_first(service: FakeService, shop: ShopClient) -> N
 def test_the_prompt_is_logged_with_what_was_shown(service: FakeService, shop: ShopClient) -> None:
     ids = stock(service, shop, "blue hat", "red dress")
     body = shop.ask("a red dress", 1).json()
+    service.flush_prompts()
     with service.database.transaction() as session:
         logged = session.get(Prompt, uuid.UUID(body["prompt_id"]))
         assert logged is not None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlmodel import col
 
+from models.prompt import Prompt
 from models.shop import Shop, ShopStatus
 from serve_app import secrets
 from serve_app.secrets import ReportSigner
@@ -90,12 +92,23 @@ def test_a_write_that_was_authenticated_before_is_refused(service: FakeService, 
     for answer in (
         shop.upload(garment(seed=2), name="More"),
         shop.patch(photo["ImageID"], name="Other"),
-        shop.ask("a dress"),
         shop.request("POST", "/api/keys/", json={"name": "Mine", "scope": "secret"}),
         shop.request("DELETE", MY_SHOP),
     ):
         assert_problem(answer, 401, "not_authenticated")
     assert service.stored(shop.shop_id) == before
+
+
+def test_a_prompt_of_a_key_still_in_memory_leaves_no_trace(service: FakeService, shop: ShopClient) -> None:
+    """Within the seconds for which a key counts, a closed shop may be answered; nothing of it is logged."""
+    shop.ask("a dress")
+    service.flush_prompts()
+    set_status(service, shop, ShopStatus.DELETING)
+    prompt_id = shop.ask("a dress").json()["prompt_id"]
+    service.flush_prompts()
+    with service.database.transaction() as session:
+        assert session.get(Prompt, UUID(prompt_id)) is None
+        assert len(session.scalars(select(Prompt).where(col(Prompt.shop_id) == shop.shop_id)).all()) == 1
 
 
 def test_photo_addresses_rest_while_the_shop_is_suspended(service: FakeService, shop: ShopClient) -> None:

@@ -59,7 +59,7 @@ def log(
     ]
     with service.database.transaction() as session:
         for row, moment in zip(rows, moments, strict=True):
-            prompts.record(session, row)
+            prompts.add(session, [row])
             session.execute(update(Prompt).where(col(Prompt.id) == row.id).values(created_at=moment))
     return [str(row.id) for row in rows]
 

@@ -14,8 +14,9 @@ from db.session import Database
 from models.shop import KeyScope
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
+from serve_app.prompt_log import PromptLog
 from tests.drawings import garment
-from tests.fakes import vector_of
+from tests.fakes import Tally, vector_of
 from tests.shop_client import RECOMMENDATIONS, ShopClient
 from tests.statements import statements
 from tests.unit.conftest import FakeService
@@ -36,7 +37,8 @@ async def http(service: FakeService, postgres_url: str) -> AsyncIterator[tuple[h
     """
     database = Database(postgres_url, connections=2)
     callers = CallerCache(database, service.keys, AccountArgs(), clock=lambda: 1000.0)
-    services = replace(service.http.app.state.services, database=database, callers=callers)  # type: ignore[attr-defined]
+    log = PromptLog(database, Tally())
+    services = replace(service.services, database=database, callers=callers, prompt_log=log)
     transport = httpx.ASGITransport(create_api(services))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client, database
@@ -65,4 +67,4 @@ async def test_no_statement_of_a_recommendation_is_for_its_key(
         for _ in range(20):
             await ask()
     assert authenticating(sent) == []
-    assert len(sent) == 20 * (len(first) - 1)
+    assert len(sent) == 20, "one each, for the rows: prompts are logged beside the requests"

@@ -17,7 +17,7 @@ NEW_COLUMNS = {
     "shop": ("text_weight",),
     "image": ("vector_revision", "auto_tag", "suggestions", "warnings"),
     "embedding": ("text_vector", "text_sha256", "item_vector"),
-    "prompt": ("query", "no_match"),
+    "prompt": ("query", "no_match", "normalised", "also_shown"),
 }
 IN_THE_INDEX_BEFORE = ("category_id", "style_id", "age_group_id")
 IN_THE_INDEX = (*IN_THE_INDEX_BEFORE, "name", "description")
@@ -71,6 +71,9 @@ def recreate_trigger(columns: tuple[str, ...]) -> None:
 def extend_prompts() -> None:
     op.add_column("prompt", json("query", "{}"))
     op.add_column("prompt", sa.Column("no_match", sa.Boolean(), server_default="false", nullable=False))
+    op.add_column("prompt", json("also_shown", "{}"))
+    op.add_column("prompt", sa.Column("normalised", sa.Text(), server_default="", nullable=False))
+    op.execute(r"UPDATE prompt SET normalised = lower(btrim(regexp_replace(prompt, '\s+', ' ', 'g')))")
 
 
 def create_score_floors() -> None:

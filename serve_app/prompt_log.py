@@ -1,0 +1,126 @@
+"""Answered prompts on their way into the log: gathered, then written in batches beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from itertools import islice
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from db import prompts
+from db.session import Database
+from models.errors import AppError
+from models.prompt import Prompt
+from serve_app.ports import EventCounter
+
+logger = logging.getLogger("serve_app")
+INTERVAL_S = 0.25
+RETRY_S = 1.0
+BATCH_ROWS = 500
+CAPACITY_ROWS = 10_000
+CLOSING_S = 3.0  # within a stopping replica's grace
+LOG_EVERY_S = 60.0
+
+
+class PromptLog:
+    """For one event loop; bounded. A row is in the database at most 1 s after ``add``, while that answers.
+
+    Rows wait in memory, in their order, until they are written. What is lost is counted in ``dropped``: rows
+    beyond ``capacity``, rows that the database refuses, and those of a process that is killed (uncounted).
+    """
+
+    def __init__(self, database: Database, dropped: EventCounter, *, capacity: int = CAPACITY_ROWS) -> None:
+        self._database = database
+        self._dropped = dropped
+        self._capacity = capacity
+        self._rows: deque[Prompt] = deque()
+        self._gathered = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._log_again_at = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, row: Prompt) -> None:
+        """Takes no time and never fails."""
+        if len(self._rows) >= self._capacity:
+            self._drop(1, f"{self._capacity} of them wait for the database already")
+            return
+        self._rows.append(row)
+        self._gathered.set()
+
+    async def flush(self) -> None:
+        """Write all that was added before. Raises AppError where the database does not answer."""
+        waiting = len(self._rows)
+        async with self._writing:
+            # Another call may have written some of them meanwhile.
+            waiting = min(waiting, len(self._rows))
+            while waiting > 0:
+                batch = list(islice(self._rows, min(waiting, BATCH_ROWS)))
+                await self._write(batch)
+                waiting -= len(batch)
+                for _ in batch:
+                    self._rows.popleft()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Writes in the background while the block lasts; then writes the rest."""
+        rounds = asyncio.create_task(self._rounds())
+        try:
+            yield
+        finally:
+            rounds.cancel()
+            with suppress(asyncio.CancelledError):
+                await rounds
+            await self._close()
+
+    async def _rounds(self) -> None:
+        while True:
+            await self._gathered.wait()
+            await asyncio.sleep(INTERVAL_S)
+            self._gathered.clear()
+            try:
+                await self.flush()
+            except AppError as error:
+                self._gathered.set()
+                self._note("prompts wait to be logged: %s", error.message)
+                await asyncio.sleep(RETRY_S)
+
+    async def _write(self, batch: Sequence[Prompt]) -> None:
+        """One statement. A row that cannot be stored is found by halving the batch, and left out."""
+        try:
+            await self._database.run(partial(prompts.add, rows=batch))
+        except (SQLAlchemyError, ValueError, TypeError) as error:
+            if len(batch) == 1:
+                # The error's own text would hold the prompt.
+                self._drop(1, f"{type(error).__name__} at prompt {batch[0].id}")
+                return
+            half = len(batch) // 2
+            await self._write(batch[:half])
+            await self._write(batch[half:])
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSING_S):
+                await self.flush()
+        except (AppError, TimeoutError) as error:
+            lost = len(self._rows)
+            self._rows.clear()
+            self._drop(lost, f"{type(error).__name__} at shutdown")
+
+    def _drop(self, count: int, reason: str) -> None:
+        for _ in range(count):
+            self._dropped.increment()
+        self._note("%d answered prompts are not logged: %s", count, reason)
+
+    def _note(self, message: str, *values: object) -> None:
+        """At most one line a minute: whatever is wrong would be said for every prompt."""
+        if time.monotonic() >= self._log_again_at:
+            self._log_again_at = time.monotonic() + LOG_EVERY_S
+            logger.error(message, *values)
