@@ -27,6 +27,7 @@ from serve_app.routes import (
     recommendations,
     shops,
     staff,
+    tags,
     taxonomies,
     usage,
 )
@@ -57,6 +58,7 @@ def create_api(services: Services) -> FastAPI:
     for module in (
         image_collection,
         recommendations,
+        tags,
         taxonomies,
         keys,
         staff,

@@ -16,6 +16,7 @@ from serve_app.prompt_log import PromptLog
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
 from serve_app.served_model import ServedModel
+from serve_app.zero_shot import TextVectors
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,4 @@ class Services:
     public_url: str | None = None
     trusted_proxies: int = 0
     exports: ExportTurns = field(default_factory=ExportTurns)
+    text_vectors: TextVectors = field(default_factory=TextVectors)

@@ -121,3 +121,14 @@ async def required_photo(fields: dict[str, Any]) -> bytes:
             "Photo is missing. Send the file as the form field 'Photo', or base64 text in JSON."
         ).at("/Photo")
     return photo
+
+
+def form_or_json(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI of a body that is a form or JSON; FastAPI can declare only one of the two."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema["properties"] |= {
+        "APIKey": {"type": "string", "description": "Instead of a header."},
+        "Photo": {"type": "string", "format": "binary", "description": "The file; base64 text in JSON."},
+    }
+    content = {"multipart/form-data": {"schema": schema}, "application/json": {"schema": schema}}
+    return {"requestBody": {"content": content, "required": True}}

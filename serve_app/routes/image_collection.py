@@ -17,7 +17,7 @@ from serve_app.add_image import (
     wait_until_indexed,
 )
 from serve_app.paging import decode_cursor, encode_cursor
-from serve_app.routes.bodies import body_fields, photo_bytes, required_photo, validated
+from serve_app.routes.bodies import body_fields, form_or_json, photo_bytes, required_photo, validated
 from serve_app.routes.dependencies import CallerDep, PresenterDep, ServicesDep
 
 router = APIRouter(prefix="/api/image-collection", tags=["photos"])
@@ -29,18 +29,7 @@ WaitS = Annotated[
 ]
 
 
-def _request_body(model: type[ImageFields] | type[ImageChanges]) -> dict[str, Any]:
-    """OpenAPI of a body that is a form or JSON; FastAPI can declare only one of the two."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema["properties"] |= {
-        "APIKey": {"type": "string", "description": "Instead of a header."},
-        "Photo": {"type": "string", "format": "binary", "description": "The file; base64 text in JSON."},
-    }
-    content = {"multipart/form-data": {"schema": schema}, "application/json": {"schema": schema}}
-    return {"requestBody": {"content": content, "required": True}}
-
-
-@router.post("/", status_code=201, responses=PHOTO_PROBLEMS, openapi_extra=_request_body(ImageFields))
+@router.post("/", status_code=201, responses=PHOTO_PROBLEMS, openapi_extra=form_or_json(ImageFields))
 async def create(
     request: Request,
     response: Response,
@@ -86,7 +75,7 @@ async def read(
     return presenter.detail(await get_image(services, caller.shop_id, image_id))
 
 
-@router.patch("/{image_id}/", responses=PHOTO_PROBLEMS, openapi_extra=_request_body(ImageChanges))
+@router.patch("/{image_id}/", responses=PHOTO_PROBLEMS, openapi_extra=form_or_json(ImageChanges))
 async def update(
     request: Request,
     image_id: ImageId,

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from configs.serving import AccountArgs, LimitArgs, PhotoArgs, SearchArgs
 from configs.settings import derive_secret
-from db import keys
+from db import embeddings, keys
 from db.media import MediaStore
 from db.session import Database
 from models.image import Image, ImageStatus
@@ -74,7 +74,11 @@ class FakeService:
 
     def embed(self, shop_id: int, image_id: int, vector: Vector | None = None) -> None:
         """What the Indexer does, without a model."""
-        self.index.put(shop_id, image_id, vector_of("photo") if vector is None else vector)
+        vector = vector_of("photo") if vector is None else vector
+        self.index.put(shop_id, image_id, vector)
+        with self.database.transaction() as session:
+            sha256 = session.get_one(Image, image_id).photo_sha256
+            embeddings.save(session, MODEL.key, [(image_id, sha256, vector)])
         self.set_status(image_id, ImageStatus.EMBEDDED)
 
     def set_status(self, image_id: int, status: ImageStatus, error: str | None = None) -> None:

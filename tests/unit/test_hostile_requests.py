@@ -35,7 +35,18 @@ VALUES = [
     *(b'"x@y.example\\r\\nBcc: z@z.example"', b'"' + b"a" * 5000 + b'"', b"[" * 900 + b"]" * 900),
 ]
 FIELDS = ("name", "email", "token", "expires_at", "expires_in_days", "allowed_origins", "max_images", "scope")
-FIELDS += ("overlap_hours", "prompt", "number_of_images", "password", "description", "\\ud800", "a\\u0000")
+FIELDS += (
+    "overlap_hours",
+    "prompt",
+    "number_of_images",
+    "labels",
+    "top",
+    "image_id",
+    "password",
+    "description",
+    "\\ud800",
+    "a\\u0000",
+)
 VALID = {
     "name": b'"x"',
     "scope": b'"publishable"',
@@ -44,6 +55,7 @@ VALID = {
     "token": b'"t"',
 }
 PATHS = ("/api/shops/", "/api/shops/activate/", "/api/keys/", "/api/recommendations/", "/api/staff/login/")
+PATHS += ("/api/tags/",)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -32,6 +32,7 @@ class Row:
     target: str = ""
     json: Any = None
     photo: bool = False
+    form: dict[str, str] = field(default_factory=dict)
 
 
 # Columns:  nobody publishable secret stranger revoked expired staff
@@ -44,13 +45,16 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/openapi.json"): Row(PUBLIC),
     # The signature in the address is the permission, whoever asks.
     ("GET", "/media/{image_id}/{version}"): Row("404 404 404 404 404 404 404", "/media/{image_id}/0123"),
-    ("POST", "/api/image-collection/"): Row("401 403 201 201 401 401 401", photo=True),
+    ("POST", "/api/image-collection/"): Row(
+        "401 403 201 201 401 401 401", photo=True, form={"name": "A photo"}
+    ),
     ("GET", "/api/image-collection/"): Row(SHOP_ONLY),
     ("GET", "/api/image-collection/{image_id}/"): Row(OWN_THING),
     ("PATCH", "/api/image-collection/{image_id}/"): Row(OWN_THING, json={"description": "new"}),
     ("DELETE", "/api/image-collection/{image_id}/"): Row("401 403 204 404 401 401 401"),
     ("POST", "/api/image-collection/{image_id}/retry/"): Row("401 403 202 404 401 401 401"),
     ("POST", "/api/recommendations/"): Row("401 200 200 200 401 401 401", json={"prompt": "a dress"}),
+    ("POST", "/api/tags/"): Row("401 403 200 200 401 401 401", photo=True),
     ("GET", "/api/categories/"): Row(READERS),
     ("POST", "/api/categories/"): Row("401 403 403 403 403 403 201", json={"name": "Kilts"}),
     ("GET", "/api/categories/{term_id}/"): Row(READERS, "/api/categories/{category_id}/"),
@@ -156,7 +160,7 @@ def test_who_may_call(service: FakeService, route: tuple[str, str]) -> None:
     expected = dict(zip(ROLES, row.answers.split(), strict=True))
     options: dict[str, Any] = {"json": row.json} if row.json is not None else {}
     if row.photo:
-        options = {"files": {"Photo": garment()}, "data": {"name": "A photo"}}
+        options = {"files": {"Photo": garment()}, "data": row.form}
     target = (row.target or path).format(**world.ids)
     answers = {
         role: service.http.request(
