@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from scripts.evaluation import diversity, near_duplicates
 from scripts.evaluation import prompts as asked
 from scripts.evaluation.gallery import Gallery, at_random, embedded, every_combination, geometry_of
 from scripts.evaluation.metrics import mean_reciprocal_rank, own_ranks, precision_at, recall_at
@@ -22,7 +23,12 @@ from serve_app.checkpoints import Preprocessing
 from serve_app.encoder import FashionClipEncoder
 
 DEMO_MODEL = Path(__file__).resolve().parent.parent / "assets" / "demo-clip"
-TARGETS = {"precision@5 kind+colour": 0.90, "precision@5 kind+colour+pattern": 0.80}
+TARGETS = {
+    "precision@5 kind+colour": 0.90,
+    "precision@5 kind+colour+pattern": 0.80,
+    **near_duplicates.TARGETS,
+    **diversity.TARGETS,
+}
 CHUNK = 256
 console = Console()
 
@@ -82,13 +88,16 @@ def evaluate(model: Path, dtype: str, scale: Scale) -> dict[str, object]:
         "precision@5 seed sentence": float(np.mean(precisions(encoder, gallery, asked.seed_sentence()))),
     }
     own = embedded(encoder, geometry, at_random(scale.seed, scale.own))
+    figures |= own_caption_figures(encoder, own, scale.seed)
+    figures |= near_duplicates.figures(encoder, geometry, scale.seed, own, gallery)
+    figures |= diversity.figures(encoder, gallery, pairs)
     return {
         "model": str(model),
         "dtype": encoder.dtype,
         "gallery": len(gallery.looks),
         "matching_per_triple": scale.each,
         "own_gallery": scale.own,
-        "figures": figures | own_caption_figures(encoder, own, scale.seed),
+        "figures": figures,
         "triples_by_kind": by_attribute(triples, of_triples, "kind"),
         "triples_by_pattern": by_attribute(triples, of_triples, "pattern"),
         "triples_by_colour": by_attribute(triples, of_triples, "colour"),
