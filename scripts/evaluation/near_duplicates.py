@@ -56,8 +56,7 @@ CROPPED: tuple[Callable[[Image.Image], bytes], ...] = (lambda picture: _jpeg(_cr
 def figures(
     encoder: FashionClipEncoder, geometry: ImageGeometry, seed: int, catalogue: Gallery, alike: Gallery
 ) -> dict[str, float]:
-    """Shares in [0, 1]. ``catalogue``: looks by lot. ``alike``: each kind, colour and pattern several times in
-    a row."""
+    """Shares in [0, 1]. ``catalogue``: looks by lot. ``alike``: each kind, colour and pattern in a row."""
     pictures = [_picture(seed, number) for number in range(128)]
     originals = _embedded(encoder, geometry, [_jpeg(picture) for picture in pictures])
 
