@@ -30,7 +30,11 @@ class PromptDetail(BaseModel):
     """One answered recommendation request."""
 
     prompt_id: UUID
-    prompt: str
+    prompt: str = Field(description="Empty where none was sent.")
+    query: dict[str, Any] = Field(
+        description="What else was looked for, and how: options, parts, a sent photo's sha256."
+    )
+    no_match: bool = Field(description="True where nothing in the catalogue answered.")
     number_recommended: int = Field(description="How many photos were asked for.")
     filters: dict[str, Any]
     model: str = Field(description="Key of the model that compared prompt and photos.")

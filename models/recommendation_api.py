@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from models.filter_api import Closed, Filters, Id
 from models.image_api import ImagePublic
@@ -15,14 +26,32 @@ MAX_RECOMMENDATIONS = 100
 DEFAULT_RECOMMENDATIONS = 5
 MAX_OFFSET = 1000
 MAX_QUERIES = 8
+MAX_PHOTOS = 4
 MAX_FACETS = 20
 
 PromptText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARACTERS)
 ]
-Base64Photo = Annotated[str, StringConstraints(min_length=1)]
 FacetName = Annotated[str, StringConstraints(pattern=r"^(Category|Styles|AgeGroup|attributes\..{1,250})$")]
 Score = Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
+
+
+def _photo(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value
+    raise ValueError("must be a file of the form, or base64 text in JSON")
+
+
+def _number_of_form(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value) else value
+
+
+PhotoContent = Annotated[
+    bytes,
+    PlainValidator(_photo),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+FormId = Annotated[Id, BeforeValidator(_number_of_form)]
 
 
 def storable_text(text: str) -> str:
@@ -40,9 +69,17 @@ class QueryPart(Closed):
     """One of several things to look for, with its share."""
 
     prompt: PromptText | None = None
-    Photo: Base64Photo | None = Field(default=None, description="A photo as base64 text.")
+    Photo: PhotoContent | None = Field(default=None, description="A photo as base64 text.")
     image_id: Id | None = Field(default=None, description="A photo of the shop, by its ImageID.")
-    weight: float = Field(default=1.0, gt=0, le=100)
+    weight: float = Field(
+        default=1.0, gt=0, le=100, description="Its share, in relation to that of the others."
+    )
+
+    @property
+    def kind(self) -> str | None:
+        """The name of the field that is given."""
+        given = ("prompt", "Photo", "image_id")
+        return next((name for name in given if getattr(self, name) is not None), None)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -68,12 +105,13 @@ class RecommendationRequest(Closed):
         },
     )
 
-    api_key: str | None = Field(default=None, description="Instead of an Authorization or X-API-Key header.")
     prompt: PromptText | None = None
-    Photo: Base64Photo | None = Field(
+    Photo: PhotoContent | None = Field(
         default=None, description="A photo to look for: a file of the form, or base64 text in JSON."
     )
-    image_id: Id | None = Field(default=None, description="A photo of the shop to look for, by its ImageID.")
+    image_id: FormId | None = Field(
+        default=None, description="A photo of the shop to look for, by its ImageID."
+    )
     queries: Annotated[list[QueryPart], Field(min_length=1, max_length=MAX_QUERIES)] | None = Field(
         default=None, description="Several things to look for at once, instead of prompt, Photo and image_id."
     )
@@ -103,6 +141,28 @@ class RecommendationRequest(Closed):
     def wanted(self) -> int | None:
         """How many photos; None where the client leaves it to the service."""
         return self.number_of_images if "number_of_images" in self.model_fields_set else None
+
+    def parts(self) -> dict[str, QueryPart]:
+        """What to look for, by the pointers of the fields that say it; each part is of one kind."""
+        if self.queries is not None:
+            return {f"/queries/{place}/{part.kind}": part for place, part in enumerate(self.queries)}
+        alone = (
+            QueryPart.model_construct(prompt=self.prompt),
+            QueryPart.model_construct(Photo=self.Photo),
+            QueryPart.model_construct(image_id=self.image_id),
+        )
+        return {f"/{part.kind}": part for part in alone if part.kind is not None}
+
+    def photos(self) -> dict[str, bytes]:
+        """The photos that came with the request, by their pointers."""
+        return {at: part.Photo for at, part in self.parts().items() if part.Photo is not None}
+
+    @field_validator("queries")
+    @classmethod
+    def _few_photos(cls, queries: list[QueryPart] | None) -> list[QueryPart] | None:
+        if sum(part.Photo is not None for part in queries or ()) > MAX_PHOTOS:
+            raise ValueError(f"at most {MAX_PHOTOS} photos may be sent; name the shop's own by image_id")
+        return queries
 
     @field_validator("prompt", "negative_prompt")
     @classmethod

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.errors import AppError, BodyTooLarge, InvalidInput, PhotoTooLarge
 from serve_app.problems import MEDIA_TYPE, problem_body
 
-PHOTO_PATHS = ("/api/image-collection/", "/api/tags/")
+PHOTO_PATHS = ("/api/image-collection/", "/api/recommendations/", "/api/tags/")
 MAX_BODY_BYTES = 256 * 1024
 CHARSETS = {b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1", b"windows-1252"}
 _DIGITS = re.compile(r"[0-9]+")
@@ -138,7 +138,7 @@ class FormCharset:
 def _too_large(scope: Scope, max_bytes: int) -> AppError:
     text = f"The request body exceeds {max_bytes:,} bytes."
     if scope["path"].startswith(PHOTO_PATHS):
-        return PhotoTooLarge(f"{text} Send a smaller photo.")
+        return PhotoTooLarge(f"{text} Send a smaller photo, or fewer of them.")
     return BodyTooLarge(f"{text} No request to this address needs as much.")
 
 

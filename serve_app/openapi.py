@@ -66,11 +66,13 @@ class DescribedApi(FastAPI):
 
 
 def _described(document: dict[str, Any]) -> dict[str, Any]:
+    components = document["components"]
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _summarise(operation)
             _add_problems(path, operation)
-    components = document["components"]
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                components["schemas"] |= content["schema"].pop("$defs", {})
     components["responses"] = {status: _response(status) for status in _PROBLEMS}
     components["schemas"] = {
         name: schema for name, schema in components["schemas"].items() if name not in _OF_FASTAPI

@@ -66,6 +66,8 @@ class Presenter:
         return PromptDetail(
             prompt_id=prompt.id,
             prompt=prompt.prompt,
+            query=prompt.query,
+            no_match=prompt.no_match,
             number_recommended=prompt.number_recommended,
             filters=prompt.filters,
             model=prompt.model_key,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from models.errors import InvalidInput
@@ -13,6 +14,7 @@ from models.recommendation_api import DEFAULT_RECOMMENDATIONS, RecommendationReq
 from serve_app.arrange import Arranged, arrange
 from serve_app.callers import Caller
 from serve_app.compose_query import compose
+from serve_app.described_query import described
 from serve_app.search import Search
 from serve_app.services import Services
 
@@ -30,18 +32,20 @@ class Answer:
 
 async def recommend(services: Services, caller: Caller, request: RecommendationRequest) -> Answer:
     """One page of the photos of the caller's shop. Raises InvalidInput, and what the ports raise."""
-    count = _permitted(caller, request.wanted)
+    count = permitted_count(caller, request.wanted)
     started = time.perf_counter()
-    query = await compose(services, request)
-    search = Search(services, caller.shop_id, query.vector)
+    query = await compose(services, caller.shop_id, request)
+    search = Search(services, caller.shop_id, query.vector, without=query.image_ids)
     places = await arrange(search, request, count, request.min_score, services.search.near_duplicate_score)
     took_ms = (time.perf_counter() - started) * 1000
     answer = Answer(uuid4(), places, query.truncated, no_match=False, took_ms=took_ms)
-    services.prompt_log.add(_logged(services, caller, request, count, answer))
+    asked = described(request, query.sha256)
+    services.prompt_log.add(_logged(services, caller, request, count, answer, asked))
     return answer
 
 
-def _permitted(caller: Caller, wanted: int | None) -> int:
+def permitted_count(caller: Caller, wanted: int | None) -> int:
+    """How many photos the key may be shown. Raises InvalidInput where it wants more."""
     cap = caller.max_images
     if wanted is None:
         return DEFAULT_RECOMMENDATIONS if cap is None else min(DEFAULT_RECOMMENDATIONS, cap)
@@ -54,13 +58,19 @@ def _permitted(caller: Caller, wanted: int | None) -> int:
 
 
 def _logged(
-    services: Services, caller: Caller, request: RecommendationRequest, count: int, answer: Answer
+    services: Services,
+    caller: Caller,
+    request: RecommendationRequest,
+    count: int,
+    answer: Answer,
+    asked: dict[str, Any],
 ) -> Prompt:
     return Prompt(
         id=answer.prompt_id,
         shop_id=caller.shop_id,
         api_key_id=caller.key_id,
         prompt=request.prompt or "",
+        query=asked,
         number_recommended=count,
         filters={}
         if request.filters is None

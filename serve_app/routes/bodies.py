@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -80,9 +81,29 @@ async def _parse_form(request: Request) -> dict[str, Any]:
         await form.close()
 
 
-def validated(model: type[Model], fields: dict[str, Any]) -> Model:
-    """Fields, less key and photo, as ``model``; raises what FastAPI's own validation raises."""
-    plain = {name: value for name, value in fields.items() if name not in _KEY_FIELDS and name != "Photo"}
+def parsed_texts(fields: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The fields, those of ``names`` that a form carries as JSON text parsed. Raises InvalidInput."""
+    return fields | {name: _parsed_text(name, fields[name]) for name in names if name in fields}
+
+
+def _parsed_text(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if sum(map(value.count, ",:[{")) > MAX_JSON_MARKS:
+        raise InvalidInput(f"{name} holds too many values. Send fewer.").at(f"/{name}")
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{name} is not valid JSON. In a form it is sent as JSON text.").at(
+            f"/{name}"
+        ) from None
+
+
+def validated(model: type[Model], fields: dict[str, Any], *, with_photo: bool = False) -> Model:
+    """Fields, less the key and, unless ``with_photo``, the photo, as ``model``; raises what FastAPI's own
+    validation raises."""
+    left_out = _KEY_FIELDS if with_photo else _KEY_FIELDS | {"Photo"}
+    plain = {name: value for name, value in fields.items() if name not in left_out}
     try:
         return model.model_validate(plain)
     except ValidationError as error:
@@ -94,22 +115,25 @@ def validated(model: type[Model], fields: dict[str, Any]) -> Model:
 async def photo_bytes(fields: dict[str, Any]) -> bytes | None:
     """``Photo`` as an uploaded file or as base64 text (a data: URI is fine); None when it is absent."""
     photo = fields.get("Photo")
-    if photo is None:
-        return None
+    return None if photo is None else await photo_content(photo, "/Photo")
+
+
+async def photo_content(photo: Any, pointer: str) -> bytes:
+    """The bytes of an uploaded file or of base64 text, from the field at ``pointer``."""
     if isinstance(photo, UploadedFile):
         return photo.content
     if not isinstance(photo, str):
-        raise PhotoMissing("Photo must be a file of the form, or base64 text in JSON.").at("/Photo")
-    return await asyncio.to_thread(_decoded, photo)
+        raise PhotoMissing("Photo must be a file of the form, or base64 text in JSON.").at(pointer)
+    return await asyncio.to_thread(_decoded, photo, pointer)
 
 
-def _decoded(photo: str) -> bytes:
+def _decoded(photo: str, pointer: str) -> bytes:
     encoded = photo.partition(",")[2] if photo.startswith("data:") else photo
     try:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidInput("Photo is not valid base64. Encode the file's bytes, without changes.").at(
-            "/Photo"
+            pointer
         ) from None
 
 

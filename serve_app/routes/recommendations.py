@@ -1,22 +1,42 @@
-"""/api/recommendations/: prompts answered with photos."""
+"""/api/recommendations/: words and photos answered with photos."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Any
 
-from models.recommendation_api import RecommendationRequest, Recommendations
+from fastapi import APIRouter, Request
+
+from models.recommendation_api import MAX_QUERIES, RecommendationRequest, Recommendations
 from serve_app.recommend import recommend
+from serve_app.routes.bodies import body_fields, parsed_texts, photo_content, validated
 from serve_app.routes.dependencies import PresenterDep, PrompterDep, ServicesDep
 
 router = APIRouter(prefix="/api/recommendations", tags=["recommendations"])
 
+JSON_TEXTS = ("queries", "filters", "facets")
 
-@router.post("/")
+
+def _request_body() -> dict[str, Any]:
+    """OpenAPI of a body that is JSON or a form; FastAPI can declare only one of the two."""
+    schema = RecommendationRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    keys = {name: {"type": "string", "description": "Instead of a header."} for name in ("api_key", "APIKey")}
+    schema["properties"] |= keys
+    file = {"type": "string", "format": "binary", "description": "The file of a photo to look for."}
+    form = schema | {"properties": schema["properties"] | {"Photo": file}}
+    encoding = {name: {"contentType": "application/json"} for name in JSON_TEXTS}
+    content = {
+        "application/json": {"schema": schema},
+        "multipart/form-data": {"schema": form, "encoding": encoding},
+    }
+    return {"requestBody": {"content": content, "required": True}}
+
+
+@router.post("/", responses={409: {}, 413: {}, 415: {}}, openapi_extra=_request_body())
 async def create(
-    body: RecommendationRequest, services: ServicesDep, caller: PrompterDep, presenter: PresenterDep
+    request: Request, services: ServicesDep, caller: PrompterDep, presenter: PresenterDep
 ) -> Recommendations:
-    """The shop's photos that match the prompt, best first."""
-    answer = await recommend(services, caller, body)
+    """The shop's photos that match words, photos or both, best first."""
+    answer = await recommend(services, caller, await _parsed(request))
     return Recommendations(
         prompt_id=answer.prompt_id,
         model=services.model.label,
@@ -26,3 +46,18 @@ async def create(
         recommendations=[presenter.recommendation(place) for place in answer.places],
         took_ms=round(answer.took_ms, 2),
     )
+
+
+async def _parsed(request: Request) -> RecommendationRequest:
+    fields = await _with_photo(parsed_texts(await body_fields(request), JSON_TEXTS), "")
+    queries = fields.get("queries")
+    if isinstance(queries, list) and len(queries) <= MAX_QUERIES:
+        fields["queries"] = [await _with_photo(one, f"/queries/{at}") for at, one in enumerate(queries)]
+    return validated(RecommendationRequest, fields, with_photo=True)
+
+
+async def _with_photo(fields: Any, pointer: str) -> Any:
+    """The same, with the bytes of its photo in place of a file or base64 text."""
+    if not isinstance(fields, dict) or fields.get("Photo") is None:
+        return fields
+    return fields | {"Photo": await photo_content(fields["Photo"], f"{pointer}/Photo")}

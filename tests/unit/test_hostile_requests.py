@@ -108,18 +108,23 @@ def test_a_content_length_that_is_no_number_of_ours(service: FakeService, length
     assert answer.status_code in {413, 422}
 
 
-@pytest.mark.parametrize("path", ["/api/shops/", "/api/recommendations", "/admin/login"])
+@pytest.mark.parametrize("path", ["/api/shops/", "/api/keys", "/admin/login"])
 def test_only_photos_may_be_large(service: FakeService, path: str) -> None:
     answer: Any = service.http.post(path, content=b" " * (MAX_BODY_BYTES + 1))
     assert_problem(answer, 413, "body_too_large")
-    answer = service.http.post("/api/image-collection/", content=b" " * (MAX_BODY_BYTES + 1))
-    assert answer.status_code != 413
+    for taking_photos in ("/api/image-collection/", "/api/recommendations"):
+        answer = service.http.post(taking_photos, content=b" " * (MAX_BODY_BYTES + 1))
+        assert answer.status_code != 413
 
 
-def test_many_small_values_are_not_parsed(service: FakeService) -> None:
+@pytest.mark.parametrize("path", ["/api/image-collection/", "/api/recommendations/"])
+def test_many_small_values_are_not_parsed(service: FakeService, shop: ShopClient, path: str) -> None:
     """Parsed, they would hold up every other request for seconds."""
-    answer = service.http.post("/api/image-collection/", content=b'{"a":[' + b"[]," * 200_000 + b"0]}")
+    answer = service.http.post(path, content=b'{"a":[' + b"[]," * 200_000 + b"0]}")
     assert "too many values" in assert_problem(answer, 422, "invalid_input")["detail"]
+    if path == "/api/recommendations/":
+        answer = shop.request("POST", path, data={"filters": "[" + "[]," * 60_000 + "0]"})
+        assert "too many values" in assert_problem(answer, 422, "invalid_input", "/filters")["detail"]
 
 
 def test_a_shops_name_that_cannot_be_stored(service: FakeService, shop: ShopClient) -> None:

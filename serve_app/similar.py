@@ -1,0 +1,50 @@
+"""The photos most like one of the shop's own: "similar items" on a product's page."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from db import images
+from models.recommendation_api import RecommendationRequest
+from serve_app.add_image import get_image
+from serve_app.arrange import Arranged, arrange
+from serve_app.callers import Caller
+from serve_app.compose_query import compose
+from serve_app.recommend import permitted_count
+from serve_app.search import Search
+from serve_app.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarItems:
+    """``places``: best first."""
+
+    places: list[Arranged]
+    took_ms: float
+
+
+async def similar(services: Services, caller: Caller, request: RecommendationRequest) -> SimilarItems:
+    """What is most like the photo ``request.image_id``; itself is left out and, where products are grouped,
+    its whole product.
+
+    Raises NotFound, Conflict (not embedded yet), InvalidInput, and what the ports raise.
+    """
+    count = permitted_count(caller, request.wanted)
+    started = time.perf_counter()
+    query = await compose(services, caller.shop_id, request)
+    without = query.image_ids | await _own_product(services, caller.shop_id, request)
+    search = Search(services, caller.shop_id, query.vector, without=without)
+    places = await arrange(search, request, count, request.min_score, services.search.near_duplicate_score)
+    return SimilarItems(places, (time.perf_counter() - started) * 1000)
+
+
+async def _own_product(services: Services, shop_id: int, request: RecommendationRequest) -> frozenset[int]:
+    if request.group_by is None or request.image_id is None:
+        return frozenset()
+    product_id = (await get_image(services, shop_id, request.image_id)).image.product_id
+    if product_id is None:
+        return frozenset()
+    query = partial(images.embedded_of_products, shop_id=shop_id, product_ids=[product_id])
+    return frozenset(row.image_id for row in await services.database.read(query))
