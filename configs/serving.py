@@ -87,10 +87,16 @@ class CollectionArgs(ClosedModel):
 
 
 class SearchArgs(ClosedModel):
-    """How photos are compared."""
+    """How photos are compared with prompts and with each other."""
 
     near_duplicate_score: float = Field(
         default=0.98, gt=0, le=1, description="From this cosine similarity on, two photos look the same."
+    )
+    floor_quiet_s: float = Field(
+        default=5.0, ge=0, description="Rest of a catalogue before its score floor is computed."
+    )
+    floor_at_most_s: float = Field(
+        default=60.0, ge=0, description="The longest wait for that rest, while photos keep coming."
     )
 
 

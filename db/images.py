@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import BigInteger, Select, cast, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
@@ -39,6 +39,18 @@ class ImageRow:
         if self.image.id is None:
             raise AssertionError("a stored row has an id")
         return self.image.id
+
+
+def sample_of_names(session: Session, shop_id: int, count: int) -> list[str]:
+    """The names of at most ``count`` embedded photos of the shop, nearly the same ones at each call.
+
+    They are spread over the catalogue by a multiplicative hash of their ids (Knuth, TAOCP 6.4), which are
+    read from an index alone.
+    """
+    place = (cast(col(Image.id), BigInteger) * 2654435761).op("&")(0xFFFFFFFF)
+    ids = select(col(Image.id)).where(col(Image.shop_id) == shop_id).order_by(place).limit(2 * count)
+    sample = select(col(Image.name)).where(col(Image.id).in_(ids), col(Image.status) == ImageStatus.EMBEDDED)
+    return list(session.scalars(sample.order_by(place).limit(count)))
 
 
 def insert(session: Session, image: Image) -> Image:

@@ -5,20 +5,36 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, DateTime, Integer, Select, any_, column, func, literal, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    DateTime,
+    Integer,
+    Select,
+    String,
+    and_,
+    any_,
+    bindparam,
+    column,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from db.open_shops import closed
 from models.errors import Conflict, NotFound
+from models.score_floor import ScoreFloor
 from models.shop import ApiKey, KeyScope, Shop, ShopStatus
 
 USE_PRECISION_S = 60.0
 
 
 class KeyState(NamedTuple):
-    """What authentication reads of a key and its shop."""
+    """What authentication reads of a key and its shop; ``score_floor`` is that of the model asked for."""
 
     id: int
     shop_id: int
@@ -34,8 +50,13 @@ class KeyState(NamedTuple):
     shop_requests_per_minute: int | None
     prompts_per_day: int | None
     max_photos: int | None
+    score_floor: float | None
 
 
+_FLOOR_OF_SHOP = and_(
+    col(ScoreFloor.shop_id) == ApiKey.shop_id,
+    col(ScoreFloor.model_key) == bindparam("model_key", type_=String),
+)
 _STATE: Select[*tuple[Any, ...]] = select(
     col(ApiKey.id),
     col(ApiKey.shop_id),
@@ -51,7 +72,9 @@ _STATE: Select[*tuple[Any, ...]] = select(
     col(Shop.requests_per_minute),
     col(Shop.prompts_per_day),
     col(Shop.max_photos),
-).join(Shop, col(Shop.id) == ApiKey.shop_id)
+    col(ScoreFloor.floor),
+)
+_STATE = _STATE.join(Shop, col(Shop.id) == ApiKey.shop_id).outerjoin(ScoreFloor, _FLOOR_OF_SHOP)
 
 
 def create_shop(session: Session, name: str, email: str) -> Shop:
@@ -78,16 +101,18 @@ def add_key(
     return key
 
 
-def find_state(session: Session, public_id: str) -> KeyState | None:
+def find_state(session: Session, public_id: str, model_key: str | None = None) -> KeyState | None:
     """Revoked and expired keys and those of inactive shops included: the caller judges."""
-    row = session.execute(_STATE.where(col(ApiKey.public_id) == public_id)).one_or_none()
+    query = _STATE.where(col(ApiKey.public_id) == public_id)
+    row = session.execute(query, {"model_key": model_key}).one_or_none()
     return None if row is None else KeyState._make(row)
 
 
-def states(session: Session, ids: list[int]) -> list[KeyState]:
+def states(session: Session, ids: list[int], model_key: str | None = None) -> list[KeyState]:
     """The same of many keys; one that does not exist any more is missing."""
     wanted = any_(literal(ids, ARRAY(Integer)))
-    return [KeyState._make(row) for row in session.execute(_STATE.where(col(ApiKey.id) == wanted))]
+    found = session.execute(_STATE.where(col(ApiKey.id) == wanted), {"model_key": model_key})
+    return [KeyState._make(row) for row in found]
 
 
 def note_uses(session: Session, uses: dict[int, datetime]) -> None:

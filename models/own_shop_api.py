@@ -19,6 +19,16 @@ class EffectiveLimits(BaseModel):
     photos: int | None
 
 
+class ShopFloor(BaseModel):
+    """From which score on a photo answers words."""
+
+    floor: float | None = Field(
+        description="Null while there is none: too few photos, or names that tell the model nothing."
+    )
+    model: str = Field(description="Whose scores these are.")
+    computed_at: datetime = Field(description="It follows the catalogue, some seconds later.")
+
+
 class ShopDetail(BaseModel):
     """The caller's own shop."""
 
@@ -29,6 +39,7 @@ class ShopDetail(BaseModel):
     created_at: datetime
     activated_at: datetime | None
     limits: EffectiveLimits
+    score_floor: ShopFloor | None = Field(description="Null before the first photos were indexed.")
 
 
 class DeletionAccepted(BaseModel):

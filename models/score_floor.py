@@ -1,4 +1,4 @@
-"""The similarity that chance alone reaches in a shop's catalogue."""
+"""The similarity below which a photo of a shop does not answer a prompt."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from models.columns import created_at_column, timestamp
 
 class ScoreFloor(SQLModel, table=True):
     """Of one shop under one model. ``revision`` counts changes of the catalogue; while ``computed_revision``
-    differs, the floor is of an older one. ``floor`` is None before the first calibration."""
+    differs, the floor is of an older one, and ``behind_since`` says since when. ``floor`` is None before the
+    first calibration, and where none can be told: few photos, or names that mean nothing to the model.
+    """
 
     __tablename__ = "score_floor"
     __table_args__ = (
         Index(
             "ix_score_floor_work",
-            "changed_at",
+            "behind_since",
             postgresql_where=text("revision <> computed_revision"),
         ),
     )
@@ -31,4 +33,5 @@ class ScoreFloor(SQLModel, table=True):
     lease_token: str | None = Field(default=None, max_length=32)
     lease_until: datetime | None = Field(default=None, sa_column=timestamp())
     changed_at: datetime | None = Field(default=None, sa_column=created_at_column())
+    behind_since: datetime | None = Field(default=None, sa_column=created_at_column())
     computed_at: datetime | None = Field(default=None, sa_column=timestamp())

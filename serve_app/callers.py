@@ -37,7 +37,7 @@ class Caller:
     """Who asks. The tenant of everything that the request touches.
 
     ``max_images`` is the cap of number_of_images, None for secret keys. A limit of None is the
-    configuration's.
+    configuration's. ``score_floor`` is the shop's under the served model, None where it has none.
     """
 
     shop_id: int
@@ -50,6 +50,7 @@ class Caller:
     prompts_per_day: int | None = None
     max_photos: int | None = None
     expires_at: datetime | None = None
+    score_floor: float | None = None
 
 
 @dataclass(slots=True)
@@ -82,12 +83,14 @@ class CallerCache:
         mint: KeyMint,
         args: AccountArgs,
         *,
+        model_key: str | None = None,
         capacity: int = CAPACITY,
         clock: Clock = time.monotonic,
     ) -> None:
         self._database = database
         self._mint = mint
         self._args = args
+        self._model_key = model_key
         self._capacity = capacity
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
@@ -138,7 +141,8 @@ class CallerCache:
         asked = dict(self._entries)
         if asked:
             ids = [entry.caller.key_id for entry in asked.values()]
-            states = await self._database.read(partial(keys.states, ids=ids))
+            query = partial(keys.states, ids=ids, model_key=self._model_key)
+            states = await self._database.read(query)
             found = {state.public_id: state for state in states}
             for public_id, entry in asked.items():
                 # A request may have replaced it since, having learned more, or a revocation removed it.
@@ -158,8 +162,8 @@ class CallerCache:
         """The database's word. Requests that come while it is asked share the answer, while that is fresh."""
         query = self._queries.get(public_id)
         if query is None or not self._counts(query.started_at):
-            read = self._database.read(partial(keys.find_state, public_id=public_id))
-            query = _Query(self._clock(), asyncio.create_task(read))
+            find = partial(keys.find_state, public_id=public_id, model_key=self._model_key)
+            query = _Query(self._clock(), asyncio.create_task(self._database.read(find)))
             self._queries[public_id] = query
             query.answer.add_done_callback(partial(self._close, public_id))
         state = await asyncio.shield(query.answer)
@@ -207,6 +211,7 @@ class CallerCache:
             prompts_per_day=state.prompts_per_day,
             max_photos=state.max_photos,
             expires_at=state.expires_at,
+            score_floor=state.score_floor,
         )
 
     def _max_images(self, state: KeyState) -> int | None:

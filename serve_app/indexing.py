@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from configs.serving import IndexerArgs
-from db import embeddings, work
+from db import embeddings, score_floors, work
 from db.media import MediaStore, image_prefix
 from db.open_shops import not_deleting
 from db.session import Database
@@ -71,7 +71,10 @@ def delete_claim(parts: IndexingParts, claim: Claim) -> int:
             for photo in own:
                 parts.media.delete_tree(image_prefix(shop_id, photo.image_id))
         with parts.database.transaction() as session:
-            return work.finish_deleted(session, claim.token, [photo.image_id for photo in photos])
+            removed = work.finish_deleted(session, claim.token, [photo.image_id for photo in photos])
+            if removed:
+                score_floors.note_change(session, parts.model_key, {photo.shop_id for photo in photos})
+            return removed
     return 0
 
 
@@ -175,6 +178,8 @@ def _publish(
         raise
     with parts.database.transaction() as session:
         done = work.finish_embedded(session, claim.token, photos)
+        changed = {photo.shop_id for photo in photos if photo.image_id in done}
+        score_floors.note_change(session, parts.model_key, changed)
     _reconcile(parts, claim.token, [photo for photo in photos if photo.image_id not in done])
     return len(done)
 

@@ -8,10 +8,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy.orm import Session
 
 from configs.serving import LimitArgs
-from db import images, usage
+from db import images, score_floors, usage
 from db.open_shops import closed
 from models.image import ImageStatus
-from models.own_shop_api import EffectiveLimits, ShopDetail
+from models.own_shop_api import EffectiveLimits, ShopDetail, ShopFloor
+from models.score_floor import ScoreFloor
 from models.shop import Shop
 from models.usage_api import DayUsage, PromptFigures, StorageUsage, Usage
 from serve_app.services import Services
@@ -21,9 +22,14 @@ ONE_DAY = timedelta(days=1)
 
 async def my_shop(services: Services, shop_id: int) -> ShopDetail:
     """Raises NotAuthenticated where the shop went away since its key was checked."""
-    shop = await services.database.read(lambda session: _shop(session, shop_id))
+    model = services.model
+    shop, floor = await services.database.run(
+        lambda session: (_shop(session, shop_id), score_floors.find(session, shop_id, model.key))
+    )
     fields = shop.model_dump(include={"id", "name", "email", "status", "created_at", "activated_at"})
-    return ShopDetail(**fields, limits=effective_limits(shop, services.limits))
+    return ShopDetail(
+        **fields, limits=effective_limits(shop, services.limits), score_floor=_shown(floor, model.key)
+    )
 
 
 async def usage_of(services: Services, shop_id: int, days: int, today: date) -> Usage:
@@ -59,6 +65,12 @@ def effective_limits(shop: Shop, limits: LimitArgs) -> EffectiveLimits:
         prompts_per_day=_first(shop.prompts_per_day, limits.prompts_per_day),
         photos=_first(shop.max_photos, limits.photos),
     )
+
+
+def _shown(floor: ScoreFloor | None, model: str) -> ShopFloor | None:
+    if floor is None or floor.computed_at is None:
+        return None
+    return ShopFloor(floor=floor.floor, model=model, computed_at=floor.computed_at)
 
 
 def _shop(session: Session, shop_id: int) -> Shop:

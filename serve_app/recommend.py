@@ -21,7 +21,7 @@ from serve_app.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``places``: best first."""
+    """``places``: best first. ``no_match``: words were asked for, and no photo reaches the shop's floor."""
 
     prompt_id: UUID
     places: list[Arranged]
@@ -31,17 +31,32 @@ class Answer:
 
 
 async def recommend(services: Services, caller: Caller, request: RecommendationRequest) -> Answer:
-    """One page of the photos of the caller's shop. Raises InvalidInput, and what the ports raise."""
+    """One page of the photos of the caller's shop. Raises InvalidInput, and what the ports raise.
+
+    To words, a photo under the shop's floor is no answer. The request's own ``min_score`` takes its place,
+    and then nothing is judged.
+    """
     count = permitted_count(caller, request.wanted)
     started = time.perf_counter()
     query = await compose(services, caller.shop_id, request)
     search = Search(services, caller.shop_id, query.vector, without=query.image_ids)
-    places = await arrange(search, request, count, request.min_score, services.search.near_duplicate_score)
+    judged = query.only_words and request.min_score is None
+    floor = caller.score_floor if judged else request.min_score
+    places = await arrange(search, request, count, floor, services.search.near_duplicate_score)
+    no_match = judged and not places and await _nothing_reaches(search, request, floor)
     took_ms = (time.perf_counter() - started) * 1000
-    answer = Answer(uuid4(), places, query.truncated, no_match=False, took_ms=took_ms)
+    answer = Answer(uuid4(), places, query.truncated, no_match, took_ms)
     asked = described(request, query.sha256)
     services.prompt_log.add(_logged(services, caller, request, count, answer, asked))
     return answer
+
+
+async def _nothing_reaches(search: Search, request: RecommendationRequest, floor: float | None) -> bool:
+    """Of an answer without places; a page behind the last one says nothing of the first."""
+    if request.offset == 0:
+        return True
+    best = await search.best(1)
+    return not best or (floor is not None and best[0].score < floor)
 
 
 def permitted_count(caller: Caller, wanted: int | None) -> int:

@@ -269,6 +269,7 @@ def quick_config(path: Path, lease_s: float = 5.0) -> Path:
     document = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text("utf-8"))
     args = document["applications"][0]["args"]
     args["indexer"]["lease_s"] = lease_s
+    args["search"]["floor_quiet_s"] = 0.2
     args["limits"]["signups_per_hour"] = 1000  # all tests sign up from one address
     args.setdefault("accounts", {}).update(mail_retry_s=0.2, mail_lease_s=2.0)
     for deployment in document["applications"][0]["deployments"]:

@@ -13,9 +13,10 @@ from ray.serve.handle import DeploymentHandle
 from sqlalchemy.orm import Session
 
 from configs.settings import Settings
-from db import jobs, mails, work
+from db import jobs, mails, score_floors, work
 from db.jobs import ClaimedJob
 from db.mails import ClaimedMail
+from db.score_floors import ClaimedFloor
 from db.session import Database
 from db.vectors import VectorStore
 from db.work import Claim
@@ -24,9 +25,11 @@ from models.job import JobKind
 from serve_app.context import ServingContext
 from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.work_loop import WorkLoop
+from serve_app.handles import TextEmbedderHandle
 from serve_app.housekeeping import EVERY_S, tidy
 from serve_app.indexing import IndexParts, update_metadata
 from serve_app.mailer import Mailer, send_mail
+from serve_app.score_floor import FloorCalibration
 from serve_app.secrets import LinkMint
 from serve_app.tasks.create_embeddings import create_embeddings
 from serve_app.tasks.delete_embeddings import delete_embeddings
@@ -53,6 +56,8 @@ class Indexer:
         self._image_embedder, self._text_embedder = image_embedder, text_embedder
         self._database = Database.configured(connections=4)
         self._parts = _index_parts(context, self._database)
+        embedder = TextEmbedderHandle(text_embedder, context.args.timeouts.embed_s)
+        self._floors = FloorCalibration(self._parts, embedder)
         self._accounts = context.args.accounts
         self._mailer = _mailer(self._accounts.link_lifetime_h)
         self._loops = [
@@ -60,6 +65,7 @@ class Indexer:
             self._loop(self._claim_deleting, self._start_deleting),
             self._loop(self._claim_shop_deletion, self._start_shop_deletion),
             self._loop(self._claim_metadata, self._update_metadata),
+            self._loop(self._claim_floor, self._floors.calibrate),
             self._loop(self._claim_mail, self._send_mail),
             asyncio.get_running_loop().create_task(self._keep_house()),
         ]
@@ -113,6 +119,16 @@ class Indexer:
     async def _update_metadata(self, claim: Claim) -> int:
         """In a thread here: two short calls that wait, which need no worker and no share of a CPU."""
         return await asyncio.to_thread(update_metadata, self._parts, claim)
+
+    def _claim_floor(self, session: Session) -> ClaimedFloor | None:
+        search = self._context.args.search
+        return score_floors.claim(
+            session,
+            self._context.model.key,
+            quiet_s=search.floor_quiet_s,
+            at_most_s=search.floor_at_most_s,
+            lease_s=self._args.lease_s,
+        )
 
     def _claim_mail(self, session: Session) -> ClaimedMail | None:
         return mails.claim(session, self._accounts.mail_lease_s, self._accounts.link_lifetime_h)

@@ -55,7 +55,7 @@ class Ingress:
             image_embedder=ImageEmbedderHandle(image_embedder, args.timeouts.embed_s),
             index=VectorIndexHandle(search_index, args.timeouts.search_s),
             keys=mint,
-            callers=CallerCache(database, mint, args.accounts),
+            callers=CallerCache(database, mint, args.accounts, model_key=context.model.key),
             limiter=_limiter(args.limits, settings),
             prompt_log=PromptLog(database, _unlogged_prompts()),
             photo_quota=PhotoQuota(args.limits.photos),

@@ -16,7 +16,7 @@ from serve_app.api import create_api
 from serve_app.callers import CallerCache
 from serve_app.prompt_log import PromptLog
 from tests.drawings import garment
-from tests.fakes import Tally, vector_of
+from tests.fakes import MODEL, Tally, vector_of
 from tests.shop_client import RECOMMENDATIONS, ShopClient
 from tests.statements import statements
 from tests.unit.conftest import FakeService
@@ -36,7 +36,7 @@ async def http(service: FakeService, postgres_url: str) -> AsyncIterator[tuple[h
     The clock of its keys stands still: the test takes less than the 4 s for which a key stays known.
     """
     database = Database(postgres_url, connections=2)
-    callers = CallerCache(database, service.keys, AccountArgs(), clock=lambda: 1000.0)
+    callers = CallerCache(database, service.keys, AccountArgs(), model_key=MODEL.key, clock=lambda: 1000.0)
     log = PromptLog(database, Tally())
     services = replace(service.services, database=database, callers=callers, prompt_log=log)
     transport = httpx.ASGITransport(create_api(services))

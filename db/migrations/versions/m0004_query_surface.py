@@ -20,6 +20,12 @@ NEW_COLUMNS = {
     "prompt": ("query", "no_match", "normalised", "also_shown"),
 }
 IN_THE_INDEX_BEFORE = ("category_id", "style_id", "age_group_id")
+# Catalogues that do not change any more get their floor too.
+FLOORS_OF_BEFORE = """
+    INSERT INTO score_floor (shop_id, model_key, revision, computed_revision)
+    SELECT DISTINCT shop_id, model_key, 1, 0
+      FROM image, index_version WHERE status = 'embedded' AND state = 'live'
+"""
 IN_THE_INDEX = (*IN_THE_INDEX_BEFORE, "name", "description")
 
 
@@ -87,11 +93,13 @@ def create_score_floors() -> None:
         sa.Column("lease_token", sa.String(32)),
         moment("lease_until", nullable=True),
         moment("changed_at"),
+        moment("behind_since"),
         moment("computed_at", nullable=True),
         sa.PrimaryKeyConstraint("shop_id", "model_key"),
     )
     behind = sa.text("revision <> computed_revision")
-    op.create_index("ix_score_floor_work", "score_floor", ["changed_at"], postgresql_where=behind)
+    op.create_index("ix_score_floor_work", "score_floor", ["behind_since"], postgresql_where=behind)
+    op.execute(FLOORS_OF_BEFORE)
 
 
 def create_events() -> None:
