@@ -10,13 +10,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from models.event import Event
 from models.image import Embedding, Image
 from models.job import Job
 from models.mail import Mail
 from models.shop import ApiKey
 from models.taxonomy import AgeGroup, Category, Style
 
-Owned = TypeVar("Owned", ApiKey, Mail, Job)
+Owned = TypeVar("Owned", ApiKey, Mail, Job, Event)
 Term = TypeVar("Term", Category, Style, AgeGroup)
 REFERENCES = {Category: "category_id", Style: "style_id", AgeGroup: "age_group_id"}
 

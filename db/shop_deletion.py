@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from db import jobs
+from models.event import Event
 from models.image import Embedding, Image, IndexVersion
 from models.job import Job, JobKind
 from models.mail import Mail, MailStatus
@@ -57,8 +58,15 @@ def version_ids(session: Session) -> list[int]:
     return [version_id for version_id in ids if version_id is not None]
 
 
-def delete_prompts(session: Session, shop_id: int) -> dict[str, int]:
+def delete_events(session: Session, shop_id: int) -> dict[str, int]:
     """One batch; what was removed, or nothing when there is nothing left."""
+    own = select(col(Event.id)).where(col(Event.shop_id) == shop_id).limit(BATCH_ROWS)
+    removed = _delete(session, delete(Event).where(col(Event.id).in_(own)))
+    return {"events": removed} if removed else {}
+
+
+def delete_prompts(session: Session, shop_id: int) -> dict[str, int]:
+    """One batch, likewise. Their events are gone by then."""
     own = select(col(Prompt.id)).where(col(Prompt.shop_id) == shop_id).limit(BATCH_ROWS)
     removed = _delete(session, delete(Prompt).where(col(Prompt.id).in_(own)))
     return {"prompts": removed} if removed else {}

@@ -24,6 +24,7 @@ class Event(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("prompt_id", "image_id", "kind", name="uq_event"),
         Index("ix_event_shop_created", "shop_id", "created_at"),
+        Index("ix_event_shop", "shop_id", "id"),  # the export's pages
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))

@@ -58,3 +58,14 @@ class Prompt(SQLModel, table=True):
     model_key: str = Field(max_length=250)
     duration_ms: float
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())
+
+    @property
+    def offset(self) -> int:
+        """How many of the best were skipped."""
+        return int(self.query.get("offset", 0))
+
+    def rank_of(self, image_id: int) -> int | None:
+        """Where the answer showed the photo, itself or beside another: from 1, over all pages. Or None."""
+        if image_id in self.result_ids:
+            return self.offset + self.result_ids.index(image_id) + 1
+        return self.also_shown.get(str(image_id))

@@ -17,6 +17,7 @@ from serve_app.openapi import DescribedApi
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
 from serve_app.routes import (
     activation,
+    events,
     export,
     health,
     image_collection,
@@ -67,6 +68,7 @@ def create_api(services: Services) -> FastAPI:
         my_shop,
         usage,
         prompts,
+        events,
         export,
         media,
         health,

@@ -31,7 +31,7 @@ from serve_app.services import Services
 
 logger = logging.getLogger("serve_app")
 BUSY_PAUSE_S = 0.5
-ALL = ("photos", "files", "bytes", "vectors", "collections", "prompts", "keys", "links", "mails")
+ALL = ("photos", "files", "bytes", "vectors", "collections", "events", "prompts", "keys", "links", "mails")
 Counts = dict[str, int]
 
 
@@ -110,7 +110,7 @@ class _Deletion:
     def __init__(self, parts: DeletionParts, job: ClaimedJob) -> None:
         self._parts, self._job = parts, job
         self._found: Counts = dict(job.counts.get("found", {}))
-        self._removed: Counts = dict(job.counts.get("removed", {}))
+        self._removed: Counts = dict.fromkeys(ALL, 0) | job.counts.get("removed", {})
         self._renewed_at = time.monotonic()
 
     def run(self) -> None:
@@ -120,6 +120,7 @@ class _Deletion:
             self._save()
         self._drop_collections()
         self._remove_files()
+        self._remove_rows(shop_deletion.delete_events)
         self._remove_rows(shop_deletion.delete_prompts)
         self._remove_rows(shop_deletion.delete_photos)
         with self._parts.database.transaction() as session:

@@ -24,6 +24,7 @@ from db import exports, images, prompts
 from db.images import ImageRow
 from db.open_shops import require_open
 from models.errors import AppError, NotFound
+from models.event import Event
 from models.image import Embedding
 from models.image_api import ImageDetail
 from models.job import Job
@@ -92,6 +93,8 @@ class _Export:
         async for lines in self._photos(newest):
             yield lines
         async for lines in self._prompts(now):
+            yield lines
+        async for lines in self._owned("event", Event):
             yield lines
         yield _encoded({"type": "end", "counts": dict(self._counts)})
 

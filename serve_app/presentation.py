@@ -76,7 +76,7 @@ class Presenter:
             created_at=entry.place.created_at,
             results=[
                 PromptResult(ImageID=image_id, score=score, rank=rank, image=self._shown(entry, image_id))
-                for rank, (image_id, score) in enumerate(results, start=1)
+                for rank, (image_id, score) in enumerate(results, start=prompt.offset + 1)
             ],
         )
 

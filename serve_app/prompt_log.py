@@ -6,26 +6,30 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import prompts
 from db.session import Database
-from models.errors import AppError
+from models.errors import AppError, TooBusy
 from models.prompt import Prompt
 from serve_app.ports import EventCounter
 
 logger = logging.getLogger("serve_app")
+T = TypeVar("T")
 INTERVAL_S = 0.25
 RETRY_S = 1.0
 BATCH_ROWS = 500
 CAPACITY_ROWS = 10_000
 CLOSING_S = 3.0  # within a stopping replica's grace
 LOG_EVERY_S = 60.0
+LOOK_AGAIN_AFTER_S = (0.1, 0.2, 0.4, 0.7)  # other replicas' logs are at most 1 s behind
+MAX_WAITING = 64
 
 
 class PromptLog:
@@ -42,6 +46,7 @@ class PromptLog:
         self._rows: deque[Prompt] = deque()
         self._gathered = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._waiting = 0
         self._log_again_at = float("-inf")
 
     def __len__(self) -> int:
@@ -67,6 +72,32 @@ class PromptLog:
                 waiting -= len(batch)
                 for _ in batch:
                     self._rows.popleft()
+
+    async def wait_for(self, look: Callable[[], Awaitable[T | None]]) -> T | None:
+        """What ``look`` finds, be it of a prompt that any replica answered a moment ago; None: nothing.
+
+        Raises TooBusy where too many wait already, and what ``look`` raises.
+        """
+        found = await look()
+        if found is not None:
+            return found
+        if self._waiting >= MAX_WAITING:
+            raise TooBusy("Too many events name prompts that are not logged yet. Try again in a second.")
+        self._waiting += 1
+        try:
+            return await self._look_again(look)
+        finally:
+            self._waiting -= 1
+
+    async def _look_again(self, look: Callable[[], Awaitable[T | None]]) -> T | None:
+        await self.flush()
+        found = await look()
+        for pause_s in LOOK_AGAIN_AFTER_S:
+            if found is not None:
+                break
+            await asyncio.sleep(pause_s)
+            found = await look()
+        return found
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -34,11 +34,11 @@ def result_count(model: Prompt, _: str) -> str:
 class PromptView(ShopRecordView, model=Prompt):
     name, icon, category = "Prompt", "fa-solid fa-comment", "Prompts"
     column_list: ClassVar[Any] = [
-        *("created_at", "shop", "prompt", "number_recommended", "results", "duration_ms"),
+        *("created_at", "shop", "prompt", "number_recommended", "results", "no_match", "duration_ms"),
     ]
     column_details_list: ClassVar[Any] = [
         *("id", "created_at", "shop", "api_key_id", "prompt", "filters", "number_recommended", "results"),
-        *("duration_ms", "model_key"),
+        *("no_match", "duration_ms", "model_key"),
     ]
     column_formatters: ClassVar[Any] = {"shop": cells.shop, "prompt": cells.short, "results": result_count}
     column_formatters_detail: ClassVar[Any] = {

@@ -35,7 +35,7 @@ BODY_KEY_FIELDS = ("api_key", "APIKey")
 _bearer = HTTPBearer(
     auto_error=False,
     scheme_name="Key",
-    description="A key of the shop: sk_… for everything, pk_… for recommendations and to read vocabularies.",
+    description="A key of the shop: sk_… for everything, pk_… for recommendations, events and vocabularies.",
 )
 _staff = HTTPBearer(auto_error=False, scheme_name="StaffSession", description="A session of staff, st_…")
 _header = APIKeyHeader(

@@ -50,6 +50,8 @@ def use_keys(owner: ShopClient, shopper: ShopClient) -> None:
         body = {"api_key": client.key, "prompt": "a red dress"}
         assert client.http.request("POST", RECOMMENDATIONS, json=body).status_code == 200
         assert client.http.request("POST", RECOMMENDATIONS, json=body | {"x": 1}).status_code == 422
+        event = {"api_key": client.key, "prompt_id": client.key, "ImageID": 1, "event": "click"}
+        assert client.http.request("POST", "/api/events/", json=event).status_code == 422
         form = {"APIKey": client.key, "name": ""}
         assert client.http.request("POST", "/api/image-collection/", data=form).status_code in (403, 422)
     photo = {"APIKey": owner.key, "name": "x", "Photo": base64_text(b"no photo")}

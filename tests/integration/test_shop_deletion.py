@@ -17,7 +17,7 @@ from tests.stack import Stack
 
 MY_SHOP = "/api/shops/me/"
 PATIENCE_S = 60.0
-TABLES = ("image", "api_key", "prompt", "signup_link", "mail")
+TABLES = ("image", "api_key", "prompt", "event", "signup_link", "mail")
 
 
 def delete_shop(shop: ShopClient) -> str:
@@ -59,8 +59,13 @@ def test_everything_goes_and_the_report_is_exact(stack: Stack, new_shop: Callabl
         shop.add(photo)
     kept = other.add(garment(seed=1), wait_s=30)
     found = shop.wait_until_embedded()
-    for _ in range(3):
+    for _ in range(2):
         shop.recommendations("a dress")
+    answer = shop.ask("a dress").json()
+    shown = [one["ImageID"] for one in answer["recommendations"][:2]]
+    for image_id in shown:
+        event = {"prompt_id": answer["prompt_id"], "ImageID": image_id, "event": "click"}
+        assert shop.request("POST", "/api/events/", json=event).status_code == 201
     assert stack.http.get(found[0]["Photo"]).status_code == 200
 
     report = wait_for_report(stack, delete_shop(shop))
@@ -70,6 +75,7 @@ def test_everything_goes_and_the_report_is_exact(stack: Stack, new_shop: Callabl
         "bytes": sum(map(len, photos)),
         "vectors": 5,
         "collections": 1,
+        "events": 2,
         "prompts": 3,
         "keys": 1,
         "links": 0,

@@ -19,12 +19,13 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from configs.serving import IndexerArgs
-from db import embeddings, images, jobs, keys, prompts, shop_deletion, work
+from db import embeddings, events, images, jobs, keys, prompts, shop_deletion, work
 from db.jobs import ClaimedJob
 from db.media import MediaStore
 from db.open_shops import lock_open
 from db.session import Database
 from models.errors import DependencyUnavailable, NotAuthenticated, NotFound
+from models.event import Event, EventKind
 from models.image import Image, ImageStatus, IndexState, IndexVersion
 from models.job import Job, JobKind, JobStatus
 from models.mail import Mail, MailKind, MailStatus
@@ -37,6 +38,7 @@ ARGS = IndexerArgs()
 EXPECTED = {
     "photos": 3,
     "vectors": 3,
+    "events": 4,
     "prompts": 3,
     "keys": 2,
     "links": 1,
@@ -120,8 +122,11 @@ class Bench:
             rows = [images.insert(session, make_image(shop_id)) for _ in range(3)]
             vector = np.ones(4, np.float32)
             embeddings.save(session, "m", [(row.id or 0, row.photo_sha256, vector) for row in rows])
-            for _ in range(3):
-                prompts.add(session, [new_prompt(shop_id)])
+            asked = [new_prompt(shop_id) for _ in range(3)]
+            prompts.add(session, asked)
+            for number in range(4):
+                acts = {"prompt_id": asked[number % 2].id, "image_id": number, "position": 1}
+                events.add(session, Event(shop_id=shop_id, kind=EventKind.CLICK, **acts))
             for _ in range(2):
                 keys.add_key(session, shop_id, uuid.uuid4().hex, b"x", KeyScope.SECRET)
             add_mail(session, shop_id)
@@ -162,7 +167,7 @@ class Bench:
         assert (job.lease_token, job.error) == (None, None)
         with self.database.transaction() as session:
             assert session.get(Shop, shop_id) is None
-            assert rows_of(session, shop_id) == [0, 0, 0, 0, 0]
+            assert rows_of(session, shop_id) == [0, 0, 0, 0, 0, 0]
         assert not (self.media_dir / "shops" / str(shop_id)).exists()
         assert not {shop for _, shop in self.collections.found} & {shop_id}
 
@@ -183,8 +188,8 @@ def new_prompt(shop_id: int) -> Prompt:
 
 
 def rows_of(session: Session, shop_id: int) -> list[int]:
-    """Photos, prompts, keys, links, mails."""
-    tables = (Image, Prompt, ApiKey, SignupLink, Mail)
+    """Photos, prompts, keys, links, mails, events."""
+    tables = (Image, Prompt, ApiKey, SignupLink, Mail, Event)
     counts = (select(func.count()).where(col(table.shop_id) == shop_id) for table in tables)
     return [session.scalars(count).one() for count in counts]
 
@@ -216,7 +221,7 @@ def test_a_crash_at_any_step_changes_nothing_in_the_report(bench: Bench) -> None
         bench.assert_gone(shop_id, job_id)
     assert crash_at > 25
     with bench.database.transaction() as session:
-        assert rows_of(session, kept) == [3, 3, 2, 1, 1]
+        assert rows_of(session, kept) == [3, 3, 2, 1, 1, 4]
     assert len(list((bench.media_dir / "shops" / str(kept)).rglob("*.*"))) == 4
 
 

@@ -22,7 +22,7 @@ from db.media import MediaStore
 from db.session import Database
 from models.image import Image, ImageStatus
 from models.shop import KeyScope
-from serve_app import sign_up
+from serve_app import prompt_log, sign_up
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
 from serve_app.passwords import Passwords
@@ -135,6 +135,7 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         TestClient(create_api(services), raise_server_exceptions=False) as http,
     ):
         patch.setattr(sign_up, "ANSWER_AFTER_S", 0.0)
+        patch.setattr(prompt_log, "LOOK_AGAIN_AFTER_S", (0.01,))
         yield FakeService(
             http=http,
             database=database,

@@ -39,6 +39,11 @@ class World:
     def headers(self, role: str) -> dict[str, str]:
         return {} if role == "nobody" else {"Authorization": f"Bearer {self.credentials[role]}"}
 
+    def filled(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body with ids in place of their names in braces."""
+        texts = {f"{{{name}}}": one for name, one in self.ids.items()}
+        return {name: texts.get(str(value), value) for name, value in body.items()}
+
 
 def new_world(service: FakeService) -> World:
     world = World()
@@ -74,7 +79,7 @@ def new_world(service: FakeService) -> World:
         world.ids = {
             "image_id": image.id,
             "key_id": secret.id,
-            "prompt_id": prompt.id,
+            "prompt_id": str(prompt.id),
             **dict(zip(("category_id", "style_id", "age_group_id"), (t.id for t in terms), strict=True)),
         }
     return world

@@ -19,7 +19,7 @@ OTHER = "https://evil.example"
 ALLOW = "access-control-allow-origin"
 Publishable = Callable[..., ShopClient]
 SHOPPER_ROUTES = (
-    *("/api/recommendations/", "/api/categories/", "/api/styles/", "/api/age-groups/"),
+    *("/api/recommendations/", "/api/events/", "/api/categories/", "/api/styles/", "/api/age-groups/"),
     "/api/styles/1/",
 )
 

@@ -70,6 +70,18 @@ def test_no_value_of_any_field_is_a_500(shop: ShopClient, path: str) -> None:
                 assert answer.headers["content-type"] == "application/problem+json", fields[:100]
 
 
+def test_no_value_of_an_event_is_a_500(shop: ShopClient) -> None:
+    prompt_id = shop.ask("a dress").json()["prompt_id"]
+    valid = {"prompt_id": b'"%s"' % prompt_id.encode(), "ImageID": b"1", "event": b'"click"'}
+    for name in (*valid, "position", "api_key", "\\ud800"):
+        for value in VALUES:
+            fields = b",".join(b'"%s":%s' % (k.encode(), v) for k, v in (valid | {name: value}).items())
+            headers = {"Content-Type": "application/json"}
+            answer = shop.request("POST", "/api/events/", content=b"{%s}" % fields, headers=headers)
+            assert 400 <= answer.status_code < 500, fields[:100]
+            assert answer.headers["content-type"] == "application/problem+json", fields[:100]
+
+
 @pytest.mark.parametrize("offset", FAR_OFFSETS)
 def test_an_offset_that_postgresql_does_not_know(shop: ShopClient, offset: str) -> None:
     moment = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%dT%H:%M:%S}{offset}"

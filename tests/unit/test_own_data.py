@@ -213,6 +213,9 @@ def test_the_export_holds_every_row_once(
     other.add(garment(), Category=3)
     asked = log(service, shop, [NOW] * 8, result_ids=ids[:2])
     log(service, other, [NOW])
+    for number in range(5):
+        event = {"prompt_id": asked[number], "ImageID": ids[0], "event": "click"}
+        assert shop.request("POST", "/api/events/", json=event).status_code == 201
     lines = export(shop)
     kinds: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
@@ -224,8 +227,9 @@ def test_the_export_holds_every_row_once(
     assert [one["id"] for one in kinds["category"]] == [1, 2]
     assert [one["id"] for one in kinds["shop"]] == [shop.shop_id]
     assert len(kinds["key"]) == 1
+    assert [one["prompt_id"] for one in kinds["event"]] == asked[:5]
     (end,) = kinds["end"]
-    counts = {"shop": 1, "key": 1, "category": 2, "photo": 7, "prompt": 8}
+    counts = {"shop": 1, "key": 1, "category": 2, "photo": 7, "prompt": 8, "event": 5}
     assert {name: count for name, count in end["counts"].items() if count} == counts
 
 

@@ -115,6 +115,7 @@ def create_events() -> None:
         sa.UniqueConstraint("prompt_id", "image_id", "kind", name="uq_event"),
     )
     op.create_index("ix_event_shop_created", "event", ["shop_id", "created_at"])
+    op.create_index("ix_event_shop", "event", ["shop_id", "id"])
 
 
 def reference(name: str, table: str, on_delete: str) -> sa.Column[Any]:
