@@ -200,6 +200,15 @@ async def test_what_cannot_be_written_at_the_end_is_counted(
     assert "TimeoutError at shutdown" in caplog.text
 
 
+def test_a_key_in_the_body_is_not_logged(service: FakeService, shop: ShopClient) -> None:
+    body = {"api_key": shop.key, "prompt": "a red dress", "number_of_images": 2}
+    prompt_id = service.http.post("/api/recommendations/", json=body).json()["prompt_id"]
+    service.flush_prompts()
+    with service.database.transaction() as session:
+        row = session.get_one(Prompt, uuid.UUID(prompt_id))
+    assert shop.key not in row.model_dump_json()
+
+
 def test_requests_do_not_wait_for_the_log(service: FakeService, shop: ShopClient) -> None:
     prompt_id = shop.ask("a red dress").json()["prompt_id"]
     service.flush_prompts()
