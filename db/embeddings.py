@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import func, null, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 from sqlmodel import col
@@ -40,7 +40,10 @@ def stored(
 
 
 def save(session: Session, model_key: str, rows: Sequence[tuple[int, str, NDArray[np.float32]]]) -> None:
-    """Keep (image id, photo sha256, vector (d,)) rows; images that no longer exist are left out."""
+    """Keep (image id, photo sha256, vector (d,)) rows; images that no longer exist are left out.
+
+    The item's vector was made of the former photo's, and goes.
+    """
     wanted = [image_id for image_id, _, _ in rows]
     locked = select(col(Image.id)).where(col(Image.id).in_(wanted)).order_by(col(Image.id))
     existing = set(session.scalars(locked.with_for_update(read=True, key_share=True)))
@@ -61,7 +64,12 @@ def save(session: Session, model_key: str, rows: Sequence[tuple[int, str, NDArra
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["image_id", "model_key"],
-            set_={"photo_sha256": new.photo_sha256, "vector": new.vector, "created_at": func.now()},
+            set_={
+                "photo_sha256": new.photo_sha256,
+                "vector": new.vector,
+                "item_vector": null(),
+                "created_at": func.now(),
+            },
         )
     )
 

@@ -55,13 +55,14 @@ class VectorStore:
     def upsert(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
         """Add the records, replacing those with the same image id: vector, sha256 and terms."""
         for start in range(0, len(records), MAX_ROWS_PER_CALL):
-            part = records[start : start + MAX_ROWS_PER_CALL]
-            rows: dict[str, Any] = {
-                "ids": [str(record.image_id) for record in part],
-                "embeddings": np.stack([record.vector for record in part]).astype(np.float32),
-                "metadatas": [{"sha256": one.photo_sha256} | _metadata(one.terms) for one in part],
-            }
+            rows = _rows(records[start : start + MAX_ROWS_PER_CALL])
             self._call(version_id, shop_id, _with("upsert", **rows), create=True)
+
+    def update(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
+        """As ``upsert``, of photos that the collection has; unknown ids are ignored."""
+        for start in range(0, len(records), MAX_ROWS_PER_CALL):
+            rows = _rows(records[start : start + MAX_ROWS_PER_CALL])
+            self._call(version_id, shop_id, _with("update", **rows))
 
     def update_metadata(self, version_id: int, shop_id: int, terms: Mapping[int, PhotoTerms]) -> None:
         """Replace the terms of photos, by image id; vector and sha256 stay. Unknown ids are ignored."""
@@ -198,6 +199,14 @@ def _connect(url: str) -> ClientAPI:
     # Chroma offers no setting for it and would wait for ever.
     client._server._session.timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)  # type: ignore[attr-defined]
     return client
+
+
+def _rows(records: Sequence[VectorRecord]) -> dict[str, Any]:
+    return {
+        "ids": [str(record.image_id) for record in records],
+        "embeddings": np.stack([record.vector for record in records]).astype(np.float32),
+        "metadatas": [{"sha256": one.photo_sha256} | _metadata(one.terms) for one in records],
+    }
 
 
 def _metadata(terms: PhotoTerms) -> dict[str, int | None]:

@@ -18,6 +18,7 @@ from sqlalchemy import case, delete, func, null, or_, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from db import text_weights
 from db.open_shops import lock_not_deleting
 from db.turns import Waiting, candidates, shops_with_work
 from models.image import Image, ImageStatus
@@ -29,7 +30,10 @@ MAX_ERROR_CHARACTERS = 1000
 
 @dataclass(frozen=True)
 class ClaimedPhoto:
-    """What a worker has to know of one photo; ``terms`` are those of ``metadata_revision``."""
+    """What a worker has to know of one photo; terms and text are those of ``metadata_revision``.
+
+    ``text_weight`` is the shop's, ``item_weight`` that of the index's vector, None where it is not known.
+    """
 
     image_id: int
     shop_id: int
@@ -37,6 +41,10 @@ class ClaimedPhoto:
     photo_sha256: str
     terms: PhotoTerms = NO_TERMS
     metadata_revision: int = 0
+    name: str = ""
+    description: str = ""
+    text_weight: float = 0.0
+    item_weight: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,35 +109,48 @@ def claim_deleting(session: Session, *, limit: int, lease_s: float) -> Claim:
 
 
 def claim_metadata(session: Session, *, limit: int, lease_s: float) -> Claim:
-    """Lease up to ``limit`` embedded photos of one shop whose terms the index does not have yet.
+    """Lease up to ``limit`` embedded photos of one shop whose terms or text the index does not have yet.
 
     The shop is chosen at random from those that have any: none waits for a shop with many photos, and one
     whose collection cannot be written holds nobody up. Photos stay ``embedded``.
     """
-    shops = list(lock_not_deleting(session, shops_with_work(session, Waiting.FOR_METADATA)))
+    waiting = {*shops_with_work(session, Waiting.FOR_METADATA), *text_weights.changing_shops(session)}
+    shops = list(lock_not_deleting(session, waiting))
     if not shops:
         return Claim("", [])
+    shop_id = random.choice(shops)
+    weight = text_weights.hold(session, [shop_id])[shop_id]
     query = (
         select(col(Image.id))
         .where(col(Image.status) == ImageStatus.EMBEDDED, _lease_is_free())
         .where(col(Image.metadata_revision) != col(Image.indexed_revision))
-        .where(col(Image.shop_id) == random.choice(shops))
+        .where(col(Image.shop_id) == shop_id)
         .order_by(col(Image.id))
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)
     )
-    return _lease(session, session.scalars(query).all(), ImageStatus.EMBEDDED, lease_s)
+    claimed = session.scalars(query).all() or text_weights.lock_behind(session, shop_id, weight, limit)
+    if not claimed:
+        text_weights.settle(session, shop_id)
+    # From here on the index may get a vector of the new weight, whatever becomes of this worker.
+    same = col(Image.item_weight) == weight
+    known = case((same, col(Image.item_weight)), else_=null())
+    return _lease(session, claimed, ImageStatus.EMBEDDED, lease_s, item_weight=known)
 
 
-def finish_metadata(session: Session, token: str, photos: Sequence[ClaimedPhoto]) -> set[int]:
-    """Note that the index has the terms as they were claimed; returns the ids of the photos that were held.
+def finish_metadata(
+    session: Session, token: str, photos: Sequence[ClaimedPhoto], new_vectors: Collection[int] = ()
+) -> set[int]:
+    """Note that the index has terms and text as they were claimed; returns the ids of the photos held.
 
     One that changed meanwhile stays behind. One whose lease was lost is marked as behind: this worker may
-    have written over what a later one wrote.
+    have written over what a later one wrote. ``new_vectors``: ids of those whose vector became another.
     """
+    indexed = _indexed(session, photos)
     held = _held_or_behind(session, token, [photo.image_id for photo in photos])
-    done = [photo for photo in photos if photo.image_id in held]
-    _give_up_lease(session, held, **_indexed(done))
+    if held:
+        newer = case((col(Image.id).in_(new_vectors), 1), else_=0)
+        _give_up_lease(session, held, **indexed, vector_revision=col(Image.vector_revision) + newer)
     return held
 
 
@@ -144,10 +165,11 @@ def finish_embedded(session: Session, token: str, photos: Sequence[ClaimedPhoto]
     Left out: those whose lease was lost, and those that were replaced or deleted meanwhile; of the latter
     the lease is given up, so that they are claimed again at once.
     """
+    indexed = _indexed(session, photos)
     held = _lock_held(session, token, [photo.image_id for photo in photos])
     done = {image_id for image_id, status in held.items() if status is ImageStatus.PROCESSING}
     values: dict[str, Any] = {
-        **_indexed([photo for photo in photos if photo.image_id in done]),
+        **indexed,
         "status": ImageStatus.EMBEDDED,
         "embedded_at": func.now(),
         "vector_revision": col(Image.vector_revision) + 1,
@@ -247,12 +269,13 @@ def backlog(session: Session) -> Backlog:
     )
 
 
-def _lease(session: Session, claimed: Sequence[int | None], status: ImageStatus, lease_s: float) -> Claim:
+def _lease(
+    session: Session, claimed: Sequence[int | None], status: ImageStatus, lease_s: float, **values: Any
+) -> Claim:
     """Photos that the caller has locked."""
     token = secrets.token_hex(16)
-    change = (
-        update(Image).where(col(Image.id).in_(claimed)).values(lease_token=token, lease_until=_after(lease_s))
-    )
+    lease = {"lease_token": token, "lease_until": _after(lease_s)}
+    change = update(Image).where(col(Image.id).in_(claimed)).values(**lease, **values)
     return Claim(token, _claimed_photos(session, change, status) if claimed else [])
 
 
@@ -281,20 +304,34 @@ def _lock_held(session: Session, token: str, image_ids: Collection[int]) -> dict
 
 
 def _held_or_behind(session: Session, token: str, image_ids: Collection[int]) -> set[int]:
-    """Lock the rows; returns those whose lease is this token's. The others' terms are to be written again."""
+    """Lock the rows; returns those whose lease is this token's. The others are to be written again."""
     query = select(col(Image.id), col(Image.lease_token)).where(col(Image.id).in_(image_ids))
     rows = session.execute(query.order_by(col(Image.id)).with_for_update(key_share=True)).all()
     lost = [row.id for row in rows if row.lease_token != token]
     if lost:
         change = update(Image).where(col(Image.id).in_(lost))
-        session.execute(change.values(metadata_revision=col(Image.metadata_revision) + 1))
+        revision = col(Image.metadata_revision) + 1
+        session.execute(change.values(metadata_revision=revision, item_weight=None))
     return {row.id for row in rows} - set(lost)
 
 
-def _indexed(photos: Sequence[ClaimedPhoto]) -> dict[str, Any]:
-    """The column value that says which revision of each photo's terms the index has."""
-    written = {photo.image_id: photo.metadata_revision for photo in photos}
-    return {"indexed_revision": case(written, value=col(Image.id))} if written else {}
+def _indexed(session: Session, photos: Sequence[ClaimedPhoto]) -> dict[str, Any]:
+    """The column values that say what the index has of each photo; to be asked for before rows are locked.
+
+    Where the shop's text weight is another by now, the revision is a former one: the photo is behind. Where
+    the revision went on, a late worker may have written a vector of another weight after this one did.
+    """
+    if not photos:
+        return {}
+    weights = text_weights.hold(session, {photo.shop_id for photo in photos})
+    outdated = {one.image_id: int(weights.get(one.shop_id) != one.text_weight) for one in photos}
+    revision = case({one.image_id: one.metadata_revision for one in photos}, value=col(Image.id))
+    weight = case({one.image_id: one.text_weight for one in photos}, value=col(Image.id))
+    sure = or_(col(Image.metadata_revision) == revision, col(Image.item_weight) == weight)
+    return {
+        "indexed_revision": revision - case(outdated, value=col(Image.id)),
+        "item_weight": case((sure, weight), else_=null()),
+    }
 
 
 def _give_up_lease(
@@ -309,14 +346,27 @@ def _give_up_lease(
 def _claimed_photos(session: Session, change: Any, status: ImageStatus) -> list[ClaimedPhoto]:
     photo = (Image.id, Image.shop_id, Image.photo_key, Image.photo_sha256, Image.metadata_revision)
     terms = (Image.category_id, Image.style_id, Image.age_group_id)
-    returning = change.returning(*photo, *terms, Image.status).execution_options(synchronize_session=False)
+    weight = select(col(Shop.text_weight)).where(col(Shop.id) == col(Image.shop_id)).scalar_subquery()
+    item = (Image.name, Image.description, weight.label("text_weight"), Image.item_weight)
+    returning = change.returning(*photo, *terms, *item, Image.status)
+    returning = returning.execution_options(synchronize_session=False)
     rows = [row for row in session.execute(returning) if row.status is status]
     return sorted((_claimed(row) for row in rows), key=lambda one: one.image_id)
 
 
 def _claimed(row: Any) -> ClaimedPhoto:
-    terms = PhotoTerms(row.category_id, row.style_id, row.age_group_id)
-    return ClaimedPhoto(row.id, row.shop_id, row.photo_key, row.photo_sha256, terms, row.metadata_revision)
+    return ClaimedPhoto(
+        image_id=row.id,
+        shop_id=row.shop_id,
+        photo_key=row.photo_key,
+        photo_sha256=row.photo_sha256,
+        terms=PhotoTerms(row.category_id, row.style_id, row.age_group_id),
+        metadata_revision=row.metadata_revision,
+        name=row.name,
+        description=row.description,
+        text_weight=row.text_weight,
+        item_weight=row.item_weight,
+    )
 
 
 def _lease_is_free() -> Any:

@@ -30,7 +30,8 @@ class Image(SQLModel, table=True):
     its token gone discards its result. ``metadata_revision`` counts changes of what the search index knows of
     the photo beside its pixels (a trigger raises it with each change of a term, the name or the description);
     while ``indexed_revision`` differs, the index is behind. ``vector_revision`` counts the vectors that the
-    index had of the photo: of one revision there is one vector.
+    index had of the photo: of one revision there is one vector. ``item_weight`` is the shop's text weight
+    that this vector was made with; None while it is being written, when the index may hold either.
     """
 
     __table_args__ = (
@@ -60,6 +61,7 @@ class Image(SQLModel, table=True):
             "id",
             postgresql_where=text("status = 'embedded' AND metadata_revision <> indexed_revision"),
         ),
+        Index("ix_image_item_weight", "shop_id", "item_weight", postgresql_where=text("status = 'embedded'")),
         Index("ix_image_warnings", "shop_id", "id", postgresql_where=text("warnings <> '[]'::jsonb")),
         Index("ix_image_product", "shop_id", "product_id", postgresql_where=text("product_id IS NOT NULL")),
         *(
@@ -94,6 +96,7 @@ class Image(SQLModel, table=True):
     metadata_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     indexed_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     vector_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    item_weight: float | None = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
     auto_tag: bool = Field(
         default=False,
         sa_column_kwargs={"server_default": "false"},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.job import JobStatus
 from models.shop import ShopStatus
@@ -40,6 +41,16 @@ class ShopDetail(BaseModel):
     activated_at: datetime | None
     limits: EffectiveLimits
     score_floor: ShopFloor | None = Field(description="Null before the first photos were indexed.")
+    text_weight: float = Field(description="Share of name and description in an item's vector, in [0, 1].")
+    reindexing: int = Field(description="Photos that are still found by a former text_weight.")
+
+
+class ShopChange(BaseModel):
+    """What a shop sets itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text_weight: Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 
 
 class DeletionAccepted(BaseModel):

@@ -17,6 +17,13 @@ class TextEmbedding:
     truncated: bool
 
 
+class TextVector(NamedTuple):
+    """``vector``: (d,) float32, unit length, of the text with this SHA-256."""
+
+    sha256: str
+    vector: NDArray[np.float32]
+
+
 class PhotoTerms(NamedTuple):
     """The ids of a photo's terms: what the search index keeps beside its vector."""
 

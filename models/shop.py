@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Column, LargeBinary, Text
+from sqlalchemy import Column, Index, LargeBinary, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field, SQLModel
 
@@ -24,6 +24,8 @@ class ShopStatus(StrEnum):
 class Shop(SQLModel, table=True):
     """A clothing shop; everything else belongs to one. A limit of None is the configuration's."""
 
+    __table_args__ = (Index("ix_shop_reindexing", "id", postgresql_where=text("reindexing")),)
+
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(max_length=250)
     email: str = Field(max_length=320, unique=True)
@@ -35,6 +37,11 @@ class Shop(SQLModel, table=True):
         default=0.0,
         sa_column_kwargs={"server_default": "0"},
         description="Share of name and description in an item's vector, in [0, 1].",
+    )
+    reindexing: bool = Field(
+        default=False,
+        sa_column_kwargs={"server_default": "false"},
+        description="Some of its photos may have the vector of a former text_weight.",
     )
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())
     activated_at: datetime | None = Field(default=None, sa_column=timestamp())

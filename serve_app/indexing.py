@@ -16,15 +16,17 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from configs.serving import IndexerArgs
-from db import embeddings, score_floors, work
+from db import embeddings, item_vectors, score_floors, work
 from db.media import MediaStore, image_prefix
 from db.open_shops import not_deleting
 from db.session import Database
 from db.vectors import VectorRecord, VectorStore
 from db.work import Claim, ClaimedPhoto
 from models.errors import AppError, NotFound
+from models.search import TextVector
+from serve_app.item_vectors import reweighted, save_new, text_vectors
 from serve_app.photos import ImageGeometry, prepare_photo
-from serve_app.ports import BulkEmbedders, BulkImageEmbedder, Pixels, Vector
+from serve_app.ports import BulkEmbedders, BulkImageEmbedder, BulkTextEmbedder, Pixels, Vector
 
 logger = logging.getLogger("serve_app")
 
@@ -36,6 +38,7 @@ class IndexParts:
     database: Database
     vectors: VectorStore
     version_id: int
+    model_key: str
     args: IndexerArgs
 
 
@@ -44,7 +47,6 @@ class IndexingParts(IndexParts):
     """What work on photos' files needs as well."""
 
     media: MediaStore
-    model_key: str
     geometry: ImageGeometry
     max_pixels: int
 
@@ -57,8 +59,9 @@ def embed_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim) ->
     """
     with _giving_back(parts, claim):
         photos = _renewed(parts, claim, claim.photos)
+        photos, texts = _with_texts(parts, embedders.text, claim, photos)
         vectors = _vectors(parts, embedders.image, claim, photos)
-        return _publish(parts, claim, [photo for photo in photos if photo.image_id in vectors], vectors)
+        return _publish(parts, claim, [one for one in photos if one.image_id in vectors], vectors, texts)
     return 0
 
 
@@ -78,24 +81,36 @@ def delete_claim(parts: IndexingParts, claim: Claim) -> int:
     return 0
 
 
-def update_metadata(parts: IndexParts, claim: Claim) -> int:
-    """Write the claimed photos' terms into the index; the number whose terms it has then.
+def update_metadata(parts: IndexParts, embedder: BulkTextEmbedder, claim: Claim) -> int:
+    """Write the claimed photos' terms, and their vectors where text has or had a weight, into the index.
 
-    The photos are found by prompts all the time. Chroma ignores ids that it does not have.
+    Returns the number of photos that it is right about then. They are found by prompts all the time. Chroma
+    ignores ids that it does not have.
     """
     photos = _renewed(parts, claim, claim.photos)
     try:
+        texts = _texts(parts, embedder, claim, photos)
+        vectors = reweighted(parts.database, parts.model_key, photos, texts)
         for shop_id, own in _by_shop(photos).items():
-            terms = {photo.image_id: photo.terms for photo in own}
+            terms = {one.image_id: one.terms for one in own if one.image_id not in vectors}
             parts.vectors.update_metadata(parts.version_id, shop_id, terms)
+            records = [_record(one, vectors[one.image_id].indexed) for one in own if one.image_id in vectors]
+            parts.vectors.update(parts.version_id, shop_id, records)
     except AppError as error:
-        logger.warning("the terms of %d photos are written later: %s", len(photos), error.message)
+        logger.warning("%d photos are described anew later: %s", len(photos), error.message)
         ids, delay_s = [photo.image_id for photo in photos], parts.args.retry_delay_s
         with parts.database.transaction() as session:
             work.release_metadata(session, claim.token, ids, delay_s)
         return 0
+    changed = {image_id for image_id, one in vectors.items() if one.changed}
     with parts.database.transaction() as session:
-        return len(work.finish_metadata(session, claim.token, photos))
+        held = work.finish_metadata(session, claim.token, photos, changed)
+        new = {image_id: vectors[image_id].item for image_id in changed & held}
+        item_vectors.save_items(session, parts.model_key, new)
+        score_floors.note_change(
+            session, parts.model_key, {one.shop_id for one in photos if one.image_id in new}
+        )
+    return len(held)
 
 
 @contextmanager
@@ -160,18 +175,47 @@ def _prepare(
     return readable, pixels
 
 
+def _with_texts(
+    parts: IndexingParts, embedder: BulkTextEmbedder, claim: Claim, photos: list[ClaimedPhoto]
+) -> tuple[list[ClaimedPhoto], dict[int, TextVector]]:
+    """The photos that can go on, and the vectors of their texts where the shop gives text a weight.
+
+    Before the photos are decoded: while the text tower is out, those that need it wait, and cost nothing.
+    """
+    weighted = [photo for photo in photos if photo.text_weight > 0]
+    with _giving_back(parts, Claim(claim.token, weighted)):
+        return photos, _texts(parts, embedder, claim, photos)
+    return [photo for photo in photos if photo.text_weight == 0], {}
+
+
+def _texts(
+    parts: IndexParts, embedder: BulkTextEmbedder, claim: Claim, photos: Sequence[ClaimedPhoto]
+) -> dict[int, TextVector]:
+    def hold(session: Session) -> set[int]:
+        return {photo.image_id for photo in _held(session, parts, claim, photos)}
+
+    return text_vectors(parts.database, parts.model_key, embedder, photos, hold)
+
+
+def _record(photo: ClaimedPhoto, vector: Vector) -> VectorRecord:
+    return VectorRecord(photo.image_id, vector, photo.photo_sha256, photo.terms)
+
+
 def _publish(
-    parts: IndexingParts, claim: Claim, photos: list[ClaimedPhoto], vectors: dict[int, Vector]
+    parts: IndexingParts,
+    claim: Claim,
+    photos: list[ClaimedPhoto],
+    vectors: dict[int, Vector],
+    texts: dict[int, TextVector],
 ) -> int:
     with parts.database.transaction() as session:
         photos = _held(session, parts, claim, photos)
         rows = [(photo.image_id, photo.photo_sha256, vectors[photo.image_id]) for photo in photos]
         embeddings.save(session, parts.model_key, rows)
+        items = save_new(session, parts.model_key, photos, vectors, texts)
     try:
         for shop_id, own in _by_shop(photos).items():
-            records = [
-                VectorRecord(one.image_id, vectors[one.image_id], one.photo_sha256, one.terms) for one in own
-            ]
+            records = [_record(one, items.get(one.image_id, vectors[one.image_id])) for one in own]
             parts.vectors.upsert(parts.version_id, shop_id, records)
     except AppError:  # the write may have happened, in whole or in part
         _reconcile(parts, claim.token, photos)

@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy.orm import Session
 
 from configs.serving import LimitArgs
-from db import images, score_floors, usage
+from db import images, score_floors, text_weights, usage
 from db.open_shops import closed
 from models.image import ImageStatus
-from models.own_shop_api import EffectiveLimits, ShopDetail, ShopFloor
+from models.own_shop_api import EffectiveLimits, ShopChange, ShopDetail, ShopFloor
 from models.score_floor import ScoreFloor
 from models.shop import Shop
 from models.usage_api import DayUsage, PromptFigures, StorageUsage, Usage
@@ -22,14 +22,16 @@ ONE_DAY = timedelta(days=1)
 
 async def my_shop(services: Services, shop_id: int) -> ShopDetail:
     """Raises NotAuthenticated where the shop went away since its key was checked."""
-    model = services.model
-    shop, floor = await services.database.run(
-        lambda session: (_shop(session, shop_id), score_floors.find(session, shop_id, model.key))
-    )
-    fields = shop.model_dump(include={"id", "name", "email", "status", "created_at", "activated_at"})
-    return ShopDetail(
-        **fields, limits=effective_limits(shop, services.limits), score_floor=_shown(floor, model.key)
-    )
+    return await services.database.run(lambda session: _detail(session, _shop(session, shop_id), services))
+
+
+async def change_my_shop(services: Services, shop_id: int, change: ShopChange) -> ShopDetail:
+    """Photos follow a new weight in the background. Raises NotAuthenticated where the shop is not active."""
+
+    def changed(session: Session) -> ShopDetail:
+        return _detail(session, text_weights.change(session, shop_id, change.text_weight), services)
+
+    return await services.database.run(changed)
 
 
 async def usage_of(services: Services, shop_id: int, days: int, today: date) -> Usage:
@@ -64,6 +66,17 @@ def effective_limits(shop: Shop, limits: LimitArgs) -> EffectiveLimits:
         key_requests_per_minute=limits.key_requests_per_minute,
         prompts_per_day=_first(shop.prompts_per_day, limits.prompts_per_day),
         photos=_first(shop.max_photos, limits.photos),
+    )
+
+
+def _detail(session: Session, shop: Shop, services: Services) -> ShopDetail:
+    fields = {"id", "name", "email", "status", "created_at", "activated_at", "text_weight"}
+    model_key = services.model.key
+    return ShopDetail(
+        **shop.model_dump(include=fields),
+        limits=effective_limits(shop, services.limits),
+        score_floor=_shown(score_floors.find(session, shop.id or 0, model_key), model_key),
+        reindexing=text_weights.count_behind(session, shop),
     )
 
 

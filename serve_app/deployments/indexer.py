@@ -25,7 +25,7 @@ from models.job import JobKind
 from serve_app.context import ServingContext
 from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.work_loop import WorkLoop
-from serve_app.handles import TextEmbedderHandle
+from serve_app.handles import BulkTextEmbedderHandle, TextEmbedderHandle
 from serve_app.housekeeping import EVERY_S, tidy
 from serve_app.indexing import IndexParts, update_metadata
 from serve_app.mailer import Mailer, send_mail
@@ -54,6 +54,7 @@ class Indexer:
         self._context = context
         self._args = context.args.indexer
         self._image_embedder, self._text_embedder = image_embedder, text_embedder
+        self._texts = BulkTextEmbedderHandle(text_embedder, context.args.timeouts.embed_s)
         self._database = Database.configured(connections=4)
         self._parts = _index_parts(context, self._database)
         embedder = TextEmbedderHandle(text_embedder, context.args.timeouts.embed_s)
@@ -117,8 +118,8 @@ class Indexer:
         return claim if claim.photos else None
 
     async def _update_metadata(self, claim: Claim) -> int:
-        """In a thread here: two short calls that wait, which need no worker and no share of a CPU."""
-        return await asyncio.to_thread(update_metadata, self._parts, claim)
+        """In a thread here: calls that wait, which need no worker and no share of a CPU."""
+        return await asyncio.to_thread(update_metadata, self._parts, self._texts, claim)
 
     def _claim_floor(self, session: Session) -> ClaimedFloor | None:
         search = self._context.args.search
@@ -160,7 +161,7 @@ def _index_parts(context: ServingContext, database: Database) -> IndexParts:
     if address is None:
         raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
     vectors = VectorStore(address, context.args.collection)
-    return IndexParts(database, vectors, context.version_id, context.args.indexer)
+    return IndexParts(database, vectors, context.version_id, context.model.key, context.args.indexer)
 
 
 def _mailer(lifetime_h: float) -> Mailer:

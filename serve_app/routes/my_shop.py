@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from models.errors import NotFound
-from models.own_shop_api import DeletionAccepted, DeletionReport, ShopDetail
+from models.own_shop_api import DeletionAccepted, DeletionReport, ShopChange, ShopDetail
 from serve_app.delete_shop import delete_own_shop, deletion_report
-from serve_app.my_shop import my_shop
+from serve_app.my_shop import change_my_shop, my_shop
 from serve_app.routes.dependencies import CallerDep, PresenterDep, ServicesDep
 
 router = APIRouter(prefix="/api/shops", tags=["shop"])
@@ -19,6 +19,12 @@ router = APIRouter(prefix="/api/shops", tags=["shop"])
 async def read(services: ServicesDep, caller: CallerDep) -> ShopDetail:
     """Read the shop of this key, with its limits."""
     return await my_shop(services, caller.shop_id)
+
+
+@router.patch("/me/")
+async def change(body: ShopChange, services: ServicesDep, caller: CallerDep) -> ShopDetail:
+    """Change the weight of text in search. The photos follow in the background."""
+    return await change_my_shop(services, caller.shop_id, body)
 
 
 @router.delete("/me/", status_code=202)

@@ -22,17 +22,19 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, text
 
-from db import images, work
+from db import images, text_weights, work
 from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
 from models.search import PhotoTerms
+from models.shop import Shop
 from tests.services import Photos, create_shop, photo_columns
 
 CHOICE = st.integers(0, 1000)
-DEEDS = ("describe", "replace", "delete", "nothing")
+DEEDS = ("describe", "reweigh", "replace", "delete", "nothing")
 STEPS = (3, 2, 1, 0)
 CATEGORIES = (None, 1, 2, 3)
+WEIGHTS = (0.0, 0.25, 1.0)
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Interleavings(RuleBasedStateMachine):
         (new,) = self.shop.add(1)
         (known,) = self.shop.add(1, status=ImageStatus.EMBEDDED, category_id=1, photo_sha256="a" * 64)
         self.alive = {new, known}
-        self.index: dict[int, tuple[str, PhotoTerms]] = {known: ("a" * 64, PhotoTerms(1))}
+        self.index: dict[int, tuple[str, PhotoTerms, float]] = {known: ("a" * 64, PhotoTerms(1), 0.0)}
         self.workers: list[Worker] = []
 
     @rule(choice=CHOICE)
@@ -80,6 +82,12 @@ class Interleavings(RuleBasedStateMachine):
                 assert row is not None
                 place = CATEGORIES.index(row.category_id) + 1
                 row.category_id = CATEGORIES[place % len(CATEGORIES)]
+
+    @rule(choice=CHOICE)
+    def reweigh(self, choice: int) -> None:
+        """The shop changes the weight of its texts, often back to what it was."""
+        with self.database.transaction() as session:
+            text_weights.change(session, self.shop.shop_id, WEIGHTS[choice % len(WEIGHTS)])
 
     @rule(choice=CHOICE)
     def delete(self, choice: int) -> None:
@@ -158,12 +166,19 @@ class Interleavings(RuleBasedStateMachine):
         self._drain()
         with self.database.transaction() as session:
             rows = session.scalars(select(Image)).all()
+            shop = session.get_one(Shop, self.shop.shop_id)
         assert {row.status for row in rows} <= {ImageStatus.EMBEDDED}
         assert {row.id for row in rows} == self.alive
         assert self.index == {
-            row.id: (row.photo_sha256, PhotoTerms(row.category_id, row.style_id, row.age_group_id))
+            row.id: (
+                row.photo_sha256,
+                PhotoTerms(row.category_id, row.style_id, row.age_group_id),
+                shop.text_weight,
+            )
             for row in rows
         }
+        assert not shop.reindexing
+        assert {row.item_weight for row in rows} <= {shop.text_weight}
         assert all(row.indexed_revision == row.metadata_revision for row in rows)
 
     def _step(self, worker: Worker) -> None:
@@ -193,9 +208,12 @@ class Interleavings(RuleBasedStateMachine):
             if worker.kind == "deletes":
                 self.index.pop(photo.image_id, None)
             elif worker.kind == "embeds":
-                self.index[photo.image_id] = (photo.photo_sha256, photo.terms)
+                self.index[photo.image_id] = (photo.photo_sha256, photo.terms, photo.text_weight)
             elif photo.image_id in self.index:
-                self.index[photo.image_id] = (self.index[photo.image_id][0], photo.terms)
+                sha256, _, weight = self.index[photo.image_id]
+                if photo.text_weight > 0 or photo.item_weight != 0:
+                    sha256, weight = photo.photo_sha256, photo.text_weight
+                self.index[photo.image_id] = (sha256, photo.terms, weight)
         worker.written = True
 
     def _finish(self, worker: Worker) -> None:
@@ -238,13 +256,50 @@ def test_every_photo_ends_embedded_as_described_and_every_deletion_leaves_nothin
     run_state_machine_as_test(machine, settings=config)
 
 
+@pytest.mark.parametrize("first", ["describe", "reweigh"])
 @pytest.mark.parametrize("deed", DEEDS)
-def test_terms_that_a_late_worker_writes_are_put_right(machine: type[Interleavings], deed: str) -> None:
-    """Too rare for the random walk: a photo's terms change, its worker loses the lease, others go on."""
+def test_what_a_late_worker_writes_is_put_right(machine: type[Interleavings], first: str, deed: str) -> None:
+    """Too rare for the random walk: a photo is described anew, its worker loses the lease, others go on."""
     for choice, steps in itertools.product((0, 1), STEPS):
         walk = machine()
         walk.start()
-        walk.describe(choice)
+        getattr(walk, first)(choice + 1)
         walk.claim()
         walk.every_worker_is_too_slow(choice=choice, deed=deed, steps=steps)
         walk.teardown()
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+@pytest.mark.parametrize("then", WEIGHTS)
+def test_a_weight_whose_worker_dies_after_its_write_is_written_or_taken_back(
+    machine: type[Interleavings], then: float, looks: int
+) -> None:
+    walk = machine()
+    walk.start()
+    walk.reweigh(1)
+    walk.claim()
+    for worker in walk.workers:
+        walk._check(worker)
+        walk._write(worker)
+    for _ in range(looks):
+        walk.claim()
+    walk.workers.clear()
+    walk.reweigh(WEIGHTS.index(then))
+    walk.leases_expire()
+    walk.teardown()
+
+
+def test_a_photo_that_is_embedded_while_the_weight_changes_follows(machine: type[Interleavings]) -> None:
+    """The others are done, and the shop is no longer known to change its weight, when this one ends."""
+    walk = machine()
+    walk.start()
+    walk.claim()
+    (slow,) = walk.workers
+    assert slow.kind == "embeds"
+    walk.workers.clear()
+    walk.reweigh(1)
+    walk._drain()
+    with walk.database.transaction() as session:
+        assert not session.get_one(Shop, walk.shop.shop_id).reindexing
+    walk.workers.append(slow)
+    walk.teardown()

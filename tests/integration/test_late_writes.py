@@ -22,10 +22,11 @@ from models.image import ImageStatus
 from models.search import PhotoTerms
 from serve_app.indexing import IndexingParts, IndexParts, embed_claim, update_metadata
 from serve_app.photos import ImageGeometry
-from serve_app.ports import BulkEmbedders
+from serve_app.ports import BulkEmbedders, BulkTextEmbedder
 from tests.services import Photos
 
 VERSION = 7
+NO_TEXTS = cast(BulkTextEmbedder, None)  # no shop here gives text a weight
 
 
 @dataclass
@@ -37,6 +38,9 @@ class SlowIndex:
 
     def upsert(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
         self.update_metadata(version_id, shop_id, {one.image_id: one.terms for one in records})
+
+    def update(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
+        assert not records, f"shop {shop_id} gives text no weight in version {version_id}"
 
     def update_metadata(self, version_id: int, shop_id: int, terms: Mapping[int, PhotoTerms]) -> None:
         assert (version_id, shop_id > 0) == (VERSION, True)
@@ -67,7 +71,8 @@ def expire(photos: Photos, image_id: int) -> None:
 
 
 def parts_of(database: Database, index: SlowIndex) -> IndexParts:
-    return IndexParts(database, cast(VectorStore, index), VERSION, IndexerArgs(retry_delay_s=30))
+    args = IndexerArgs(retry_delay_s=30)
+    return IndexParts(database, cast(VectorStore, index), VERSION, "some/model@1", args)
 
 
 def embedding_parts(database: Database, index: SlowIndex) -> IndexingParts:
@@ -89,7 +94,7 @@ def test_terms_wait_for_an_index_that_does_not_answer(database: Database, photos
     use_category(photos, image_id, 2)
     index = SlowIndex(fails=True)
     parts = parts_of(database, index)
-    assert update_metadata(parts, claimed(database)) == 0
+    assert update_metadata(parts, NO_TEXTS, claimed(database)) == 0
     row = photos.read(image_id)
     assert (row.status, row.error, row.lease_token) == (ImageStatus.EMBEDDED, None, None)
     assert row.lease_until is not None
@@ -97,7 +102,7 @@ def test_terms_wait_for_an_index_that_does_not_answer(database: Database, photos
     assert claimed(database).photos == []
     expire(photos, image_id)
     index.fails = False
-    assert update_metadata(parts, claimed(database)) == 1
+    assert update_metadata(parts, NO_TEXTS, claimed(database)) == 1
     assert index.terms == {image_id: PhotoTerms(2)}
     assert claimed(database).photos == []
 
@@ -109,9 +114,9 @@ def test_a_worker_without_its_lease_writes_nothing(database: Database, photos: P
     expire(photos, image_id)
     winner = claimed(database)
     index = SlowIndex()
-    assert update_metadata(parts_of(database, index), late) == 0
+    assert update_metadata(parts_of(database, index), NO_TEXTS, late) == 0
     assert index.terms == {}
-    assert update_metadata(parts_of(database, index), winner) == 1
+    assert update_metadata(parts_of(database, index), NO_TEXTS, winner) == 1
     assert photos.read(image_id).metadata_revision == 1, "a claim that wrote nothing did no harm"
 
 
@@ -128,11 +133,11 @@ def test_a_lease_that_is_lost_while_the_index_hangs_leaves_the_photo_behind(
             """Another worker does it all before this call arrives, and this call fails."""
             expire(photos, image_id)
             use_category(photos, image_id, 3)
-            assert update_metadata(parts_of(database, winner), claimed(database)) == 1
+            assert update_metadata(parts_of(database, winner), NO_TEXTS, claimed(database)) == 1
             super().update_metadata(version_id, shop_id, terms)
 
     winner = SlowIndex()
-    assert update_metadata(parts_of(database, Overtaken(fails=True)), late) == 0
+    assert update_metadata(parts_of(database, Overtaken(fails=True)), NO_TEXTS, late) == 0
     assert winner.terms == {image_id: PhotoTerms(3)}
     assert [photo.terms for photo in claimed(database).photos] == [PhotoTerms(3)]
 

@@ -191,9 +191,9 @@ def parts(database: Database, index: MatrixIndex) -> IndexingParts:
         database,
         cast(VectorStore, index),
         1,
+        MODEL,
         IndexerArgs(retry_delay_s=30),
         media=cast(MediaStore, index),
-        model_key=MODEL,
         geometry=cast(ImageGeometry, None),
         max_pixels=1,
     )
@@ -221,7 +221,7 @@ async def calibrated(
     database: Database, index: MatrixIndex, embedder: FakeTextEmbedder, calibration: Any = None
 ) -> FloorCalibration:
     """One due floor, computed."""
-    parts = IndexParts(database, cast(VectorStore, index), 1, IndexerArgs(retry_delay_s=30))
+    parts = IndexParts(database, cast(VectorStore, index), 1, MODEL, IndexerArgs(retry_delay_s=30))
     calibration = calibration or FloorCalibration(parts, embedder)
     age(database, "changed_at", QUIET_S)
     await calibration.calibrate(claimed(database))

@@ -78,6 +78,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/shops/activate/"): Row("404 404 404 404 404 404 404", json={"token": "unknown"}),
     ("GET", "/activate/"): Row(PUBLIC),
     ("GET", "/api/shops/me/"): Row(SHOP_ONLY),
+    ("PATCH", "/api/shops/me/"): Row(SHOP_ONLY, json={"text_weight": 0.2}),
     ("DELETE", "/api/shops/me/"): Row("401 403 202 202 401 401 401"),
     # As with photos: the signature is the permission.
     ("GET", "/api/shops/deletions/{job_id}/"): Row("404 404 404 404 404 404 404", "/api/shops/deletions/1/"),

@@ -14,8 +14,8 @@ branch_labels = None
 depends_on = None
 
 NEW_COLUMNS = {
-    "shop": ("text_weight",),
-    "image": ("vector_revision", "auto_tag", "suggestions", "warnings"),
+    "shop": ("text_weight", "reindexing"),
+    "image": ("vector_revision", "item_weight", "auto_tag", "suggestions", "warnings"),
     "embedding": ("text_vector", "text_sha256", "item_vector"),
     "prompt": ("query", "no_match", "normalised", "also_shown"),
 }
@@ -30,7 +30,7 @@ IN_THE_INDEX = (*IN_THE_INDEX_BEFORE, "name", "description")
 
 
 def upgrade() -> None:
-    op.add_column("shop", sa.Column("text_weight", sa.Float(), server_default="0", nullable=False))
+    extend_shops()
     extend_images()
     extend_prompts()
     create_score_floors()
@@ -41,16 +41,27 @@ def downgrade() -> None:
     for table in ("event", "score_floor"):
         op.drop_table(table)
     recreate_trigger(IN_THE_INDEX_BEFORE)
-    for index in ("ix_image_warnings", "ix_image_product"):
+    op.drop_index("ix_shop_reindexing", "shop")
+    for index in ("ix_image_warnings", "ix_image_product", "ix_image_item_weight"):
         op.drop_index(index, "image")
     for table, columns in NEW_COLUMNS.items():
         for column in columns:
             op.drop_column(table, column)
 
 
+def extend_shops() -> None:
+    op.add_column("shop", sa.Column("text_weight", sa.Float(), server_default="0", nullable=False))
+    op.add_column("shop", sa.Column("reindexing", sa.Boolean(), server_default="false", nullable=False))
+    op.create_index("ix_shop_reindexing", "shop", ["id"], postgresql_where=sa.text("reindexing"))
+
+
 def extend_images() -> None:
     """``vector_revision`` counts the vectors that the index had of a photo."""
     op.add_column("image", sa.Column("vector_revision", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("image", sa.Column("item_weight", sa.Float(), server_default="0"))
+    in_the_index = sa.text("status = 'embedded'")
+    weighted = ["shop_id", "item_weight"]
+    op.create_index("ix_image_item_weight", "image", weighted, postgresql_where=in_the_index)
     op.add_column("image", sa.Column("auto_tag", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("image", json("suggestions", "{}"))
     op.add_column("image", json("warnings", "[]"))
