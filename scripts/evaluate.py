@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from scripts.evaluation import diversity, near_duplicates
+from scripts.evaluation import diversity, near_duplicates, no_match
 from scripts.evaluation import prompts as asked
 from scripts.evaluation.gallery import Gallery, at_random, embedded, every_combination, geometry_of
 from scripts.evaluation.metrics import mean_reciprocal_rank, own_ranks, precision_at, recall_at
@@ -28,6 +28,7 @@ TARGETS = {
     "precision@5 kind+colour+pattern": 0.80,
     **near_duplicates.TARGETS,
     **diversity.TARGETS,
+    **no_match.TARGETS,
 }
 CHUNK = 256
 console = Console()
@@ -91,6 +92,7 @@ def evaluate(model: Path, dtype: str, scale: Scale) -> dict[str, object]:
     figures |= own_caption_figures(encoder, own, scale.seed)
     figures |= near_duplicates.figures(encoder, geometry, scale.seed, own, gallery)
     figures |= diversity.figures(encoder, gallery, pairs)
+    figures |= no_match.figures(encoder, geometry, scale.seed, gallery)
     return {
         "model": str(model),
         "dtype": encoder.dtype,

@@ -19,7 +19,7 @@ from serve_app.ports import TextEmbedder, Vector
 logger = logging.getLogger("serve_app")
 MIN_PHOTOS = 10
 MAX_NAMES = 64
-VECTORS_PER_QUERY = 100
+VECTORS_PER_QUERY = 32  # no more than a batch of shoppers' prompts: those wait behind it
 MIN_DEVIATIONS = 2.0
 ONE_DEVIATION = 0.16  # the share of a normal distribution below its mean minus one deviation
 
