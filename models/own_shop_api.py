@@ -21,7 +21,7 @@ class EffectiveLimits(BaseModel):
 
 
 class ShopFloor(BaseModel):
-    """From which score on a photo answers words."""
+    """From which score on a photo answers a prompt."""
 
     floor: float | None = Field(
         description="Null while there is none: too few photos, or names that tell the model nothing."

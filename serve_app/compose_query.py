@@ -42,14 +42,14 @@ Pull = tuple[float, Vector]  # a weight and a (d,) float32 vector of unit length
 
 @dataclass(frozen=True, slots=True)
 class ComposedQuery:
-    """``vector``: (d,) float32, unit length. ``only_words``: no photo takes part: the floor applies.
+    """``vector``: (d,) float32, unit length. ``one_prompt``: it is a prompt's own, so a score floor applies.
 
     ``sha256``: of the photos that came with the request, by pointer. ``image_ids``: the shop's, asked with.
     """
 
     vector: Vector
     truncated: bool
-    only_words: bool
+    one_prompt: bool
     sha256: dict[str, str] = field(default_factory=dict)
     image_ids: frozenset[int] = frozenset()
 
@@ -60,7 +60,7 @@ async def compose(services: Services, shop_id: int, request: RecommendationReque
     prompts = {at: part.prompt for at, part in parts.items() if part.prompt is not None}
     if len(parts) == len(prompts) == 1 and request.negative_prompt is None:
         embedding = await services.text_embedder.embed(next(iter(prompts.values())))
-        return ComposedQuery(embedding.vector, embedding.truncated, only_words=True)
+        return ComposedQuery(embedding.vector, embedding.truncated, one_prompt=True)
     ids = {at: part.image_id for at, part in parts.items() if part.image_id is not None}
     photos = await _stored(services, shop_id, ids)
     sent = await embed_photos(services, request.photos())
@@ -70,7 +70,7 @@ async def compose(services: Services, shop_id: int, request: RecommendationReque
     return ComposedQuery(
         await _vector(services, request, photos, texts),
         any(text.truncated for text in texts.values()),
-        only_words=not photos,
+        one_prompt=False,
         sha256={at: photo.sha256 for at, photo in sent.items()},
         image_ids=frozenset(ids.values()),
     )

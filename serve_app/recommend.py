@@ -21,7 +21,7 @@ from serve_app.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``places``: best first. ``no_match``: words were asked for, and no photo reaches the shop's floor."""
+    """``places``: best first. ``no_match``: a prompt was asked, and no photo reaches the shop's floor."""
 
     prompt_id: UUID
     places: list[Arranged]
@@ -33,14 +33,15 @@ class Answer:
 async def recommend(services: Services, caller: Caller, request: RecommendationRequest) -> Answer:
     """One page of the photos of the caller's shop. Raises InvalidInput, and what the ports raise.
 
-    To words, a photo under the shop's floor is no answer. The request's own ``min_score`` takes its place,
-    and then nothing is judged.
+    To a prompt, a photo under the shop's floor is no answer. The request's own ``min_score`` takes its place,
+    and then nothing is judged. Scores of a query that is composed of several things are not like those of a
+    prompt (two garments at once lie far from every photo), so it is not judged either.
     """
     count = permitted_count(caller, request.wanted)
     started = time.perf_counter()
     query = await compose(services, caller.shop_id, request)
     search = Search(services, caller.shop_id, query.vector, without=query.image_ids)
-    judged = query.only_words and request.min_score is None
+    judged = query.one_prompt and request.min_score is None
     floor = caller.score_floor if judged else request.min_score
     places = await arrange(search, request, count, floor, services.search.near_duplicate_score)
     no_match = judged and not places and await _nothing_reaches(search, request, floor)

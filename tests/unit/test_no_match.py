@@ -36,8 +36,12 @@ def set_floor(service: FakeService, shop: ShopClient, floor: float | None, model
 
 
 def ask(shop: ShopClient, prompt: str, **fields: Any) -> tuple[bool, list[str]]:
+    return asked(shop, prompt=prompt, **fields)
+
+
+def asked(shop: ShopClient, **fields: Any) -> tuple[bool, list[str]]:
     """``no_match`` and the photos' names."""
-    answer = shop.request("POST", RECOMMENDATIONS, json={"prompt": prompt} | fields)
+    answer = shop.request("POST", RECOMMENDATIONS, json=fields)
     assert answer.status_code == 200, answer.text
     body = answer.json()
     return body["no_match"], [one["name"] for one in body["recommendations"]]
@@ -62,6 +66,21 @@ def test_min_score_takes_the_floors_place(service: FakeService, shop: ShopClient
     set_floor(service, shop, FLOOR)
     assert ask(shop, "quarterly tax report", min_score=-1) == (False, ["red dress"])
     assert ask(shop, "red", min_score=1) == (False, []), "the client's own limit is no judgement"
+
+
+@pytest.mark.parametrize(
+    "composed",
+    [{"negative_prompt": "silk"}, {"queries": [{"prompt": "red hat"}, {"prompt": "blue shoes"}]}],
+    ids=["without something", "two prompts"],
+)
+def test_what_is_composed_of_several_things_is_not_judged(
+    service: FakeService, shop: ShopClient, composed: dict[str, Any]
+) -> None:
+    stock(service, shop, "red dress")
+    set_floor(service, shop, FLOOR)
+    alone = {} if "queries" in composed else {"prompt": "quarterly tax report"}
+    assert asked(shop, **alone, **composed) == (False, ["red dress"])
+    assert asked(shop, queries=[{"prompt": "quarterly tax report"}]) == (True, []), "one prompt, however sent"
 
 
 def test_a_page_behind_the_last_is_a_match(service: FakeService, shop: ShopClient) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from configs.serving import AccountArgs
 from db.session import Database
+from models.score_floor import ScoreFloor
 from models.shop import KeyScope
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
@@ -68,3 +69,25 @@ async def test_no_statement_of_a_recommendation_is_for_its_key(
             await ask()
     assert authenticating(sent) == []
     assert len(sent) == 20, "one each, for the rows: prompts are logged beside the requests"
+
+
+async def test_the_score_floor_costs_no_statement(
+    service: FakeService, shop: ShopClient, http: tuple[httpx.AsyncClient, Database]
+) -> None:
+    client, database = http
+    service.embed(shop.shop_id, shop.add(garment(), name="red dress")["ImageID"], vector_of("red dress"))
+    with service.database.transaction() as session:
+        session.add(ScoreFloor(shop_id=shop.shop_id, model_key=MODEL.key, floor=0.9))
+
+    async def ask() -> None:
+        answer = await client.post(RECOMMENDATIONS, json={"prompt": "tax report"}, headers=shop.headers)
+        assert answer.json()["no_match"] is True, answer.text
+
+    with statements(database) as first:
+        await ask()
+    assert sum("score_floor" in one for one in first) == 1, "with the key"
+    with statements(database) as sent:
+        for _ in range(20):
+            await ask()
+    assert not any("score_floor" in one for one in sent)
+    assert len(sent) == 20, "one each, for the rows"
