@@ -98,6 +98,15 @@ class SearchArgs(ClosedModel):
     floor_at_most_s: float = Field(
         default=60.0, ge=0, description="The longest wait for that rest, while photos keep coming."
     )
+    exact_photos: PositiveInt = Field(
+        default=20_000, le=100_000, description="Up to so many matching photos are compared one by one."
+    )
+    max_exact_photos: PositiveInt = Field(
+        default=100_000, description="The same, where the index alone does not find enough of them."
+    )
+    cache_mb: PositiveInt = Field(
+        default=256, description="Vectors that each SearchIndex replica keeps in memory, in 2**20 bytes."
+    )
 
 
 class IndexerArgs(ClosedModel):

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, null, select
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy import ARRAY, Integer, func, literal, null, select
+from sqlalchemy.dialects.postgresql import BYTEA, distinct_on, insert
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from db.work import ClaimedPhoto
 from models.image import Embedding, Image, ImageStatus
+from models.search import PhotoVersions
 
 LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
 
@@ -75,24 +76,28 @@ def save(session: Session, model_key: str, rows: Sequence[tuple[int, str, NDArra
 
 
 def indexed(
-    session: Session, shop_id: int, model_key: str, image_ids: Sequence[int]
-) -> list[tuple[int, int, bytes]]:
-    """(image id, vector revision, little-endian float32) of those photos that are embedded.
+    session: Session, shop_id: int, model_key: str, image_ids: Sequence[int], dimension: int
+) -> tuple[PhotoVersions, NDArray[np.float32]]:
+    """Those of the photos that are embedded, with their vectors (n, d) as the index has them.
 
-    One statement, so that the vector is the one of that revision.
+    One statement, so that each vector is the one of its revision, and one value, since rows of vectors take
+    longer to read.
     """
+    vector = func.coalesce(col(Embedding.item_vector), col(Embedding.vector))
+    record = func.int4send(col(Image.id)).op("||")(func.int4send(col(Image.vector_revision))).op("||")(vector)
     query = (
-        select(
-            col(Image.id),
-            col(Image.vector_revision),
-            func.coalesce(col(Embedding.item_vector), col(Embedding.vector)),
-        )
+        select(func.string_agg(record, literal(b"", BYTEA)))
+        .select_from(Image)
         .join(Embedding, col(Embedding.image_id) == Image.id)
         .where(col(Image.shop_id) == shop_id, col(Image.status) == ImageStatus.EMBEDDED)
         .where(col(Embedding.model_key) == model_key, col(Image.photo_sha256) == Embedding.photo_sha256)
-        .where(col(Image.id).in_(image_ids))
+        .where(col(Image.id) == func.any(literal(list(image_ids), ARRAY(Integer))))
+        .where(func.length(vector) == dimension * LITTLE_ENDIAN_FLOAT32.itemsize)
     )
-    return [(image_id, revision, vector) for image_id, revision, vector in session.execute(query) if image_id]
+    layout = np.dtype([("id", ">i4"), ("revision", ">i4"), ("vector", LITTLE_ENDIAN_FLOAT32, (dimension,))])
+    found = np.frombuffer(session.scalar(query) or b"", layout)
+    photos = PhotoVersions(found["id"].astype(np.int32), found["revision"].astype(np.int32))
+    return photos, found["vector"].astype(np.float32)
 
 
 def load(

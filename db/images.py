@@ -6,7 +6,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Select, cast, func, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    cast,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
@@ -147,10 +158,22 @@ def embedded_rows(session: Session, shop_id: int, ids: Sequence[int]) -> dict[in
     return {row.image_id: row for row in rows}
 
 
-def embedded_of_products(session: Session, shop_id: int, product_ids: Collection[str]) -> list[ImageRow]:
-    """The embedded photos of these products, by id."""
-    query = _visible(shop_id).where(col(Image.status) == ImageStatus.EMBEDDED)
-    query = query.where(col(Image.product_id).in_(product_ids)).order_by(col(Image.id))
+def in_order(
+    session: Session, conditions: Sequence[ColumnElement[bool]], ids: Sequence[int], limit: int
+) -> list[ImageRow]:
+    """The first ``limit`` of ``ids`` that fulfil the conditions, in that order."""
+    array = literal(list(ids), ARRAY(Integer))
+    wanted = func.unnest(array).table_valued("id", with_ordinality="place").render_derived("wanted")
+    query = _with_names().join(wanted, wanted.c.id == Image.id).where(*conditions)
+    query = query.order_by(wanted.c.place).limit(limit)
+    return [ImageRow(*row) for row in session.execute(query)] if ids else []
+
+
+def of_products(
+    session: Session, conditions: Sequence[ColumnElement[bool]], product_ids: Collection[str]
+) -> list[ImageRow]:
+    """The photos of these products that fulfil the conditions, by id."""
+    query = _with_names().where(*conditions, col(Image.product_id).in_(product_ids)).order_by(col(Image.id))
     return [ImageRow(*row) for row in session.execute(query)] if product_ids else []
 
 
@@ -212,12 +235,15 @@ def ids(session: Session, shop_id: int) -> list[int]:
 
 
 def _visible(shop_id: int) -> Select[Image, str, str, str]:
+    return _with_names().where(col(Image.shop_id) == shop_id, col(Image.status) != ImageStatus.DELETING)
+
+
+def _with_names() -> Select[Image, str, str, str]:
     return (
         select(Image, col(Category.name), col(Style.name), col(AgeGroup.name))
         .outerjoin(Category, col(Category.id) == Image.category_id)
         .outerjoin(Style, col(Style.id) == Image.style_id)
         .outerjoin(AgeGroup, col(AgeGroup.id) == Image.age_group_id)
-        .where(col(Image.shop_id) == shop_id, col(Image.status) != ImageStatus.DELETING)
     )
 
 

@@ -14,10 +14,11 @@ from pydantic import (
     model_validator,
 )
 
-from models.image_api import check_storable
+from models.texts import storable_text, texts_in
 
 MAX_VALUES = 100
 MAX_ATTRIBUTE_FILTERS = 20
+MAX_INTEGER = 10**18
 
 
 def _as_list(value: Any) -> Any:
@@ -32,7 +33,9 @@ Terms = Annotated[
     Field(description="Ids or names, one or a list; a photo with any of them matches."),
 ]
 Texts = Annotated[list[Name], Field(min_length=1, max_length=1000)]
-Scalar = Annotated[str, StringConstraints(max_length=1000, strict=True)] | bool | int | float
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Integer = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Scalar = Annotated[str, StringConstraints(max_length=1000, strict=True)] | bool | Integer | Finite
 AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=250)]
 
 
@@ -48,10 +51,10 @@ class AttributeFilter(Closed):
 
     equals: Scalar | None = None
     any: Annotated[list[Scalar], Field(min_length=1, max_length=MAX_VALUES)] | None = None
-    gte: float | None = None
-    gt: float | None = None
-    lte: float | None = None
-    lt: float | None = None
+    gte: Finite | None = None
+    gt: Finite | None = None
+    lte: Finite | None = None
+    lt: Finite | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -102,5 +105,6 @@ class Filters(Closed):
 
     @model_validator(mode="after")
     def _storable(self) -> Self:
-        check_storable(self)
+        for text in texts_in(self.model_dump()):
+            storable_text(text)
         return self

@@ -62,6 +62,19 @@ class Image(SQLModel, table=True):
             postgresql_where=text("status = 'embedded' AND metadata_revision <> indexed_revision"),
         ),
         Index("ix_image_item_weight", "shop_id", "item_weight", postgresql_where=text("status = 'embedded'")),
+        Index(
+            "ix_image_matching",
+            "shop_id",
+            "id",
+            postgresql_include=["vector_revision", "category_id", "style_id", "age_group_id", "created_at"],
+            postgresql_where=text("status = 'embedded'"),
+        ),
+        Index(
+            "ix_image_attributes",
+            "attributes",
+            postgresql_using="gin",
+            postgresql_ops={"attributes": "jsonb_path_ops"},
+        ),
         Index("ix_image_warnings", "shop_id", "id", postgresql_where=text("warnings <> '[]'::jsonb")),
         Index("ix_image_product", "shop_id", "product_id", postgresql_where=text("product_id IS NOT NULL")),
         *(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,6 +21,7 @@ from pydantic import (
 
 from models.filter_api import Closed, Filters, Id
 from models.image_api import ImagePublic
+from models.texts import storable_text
 
 MAX_PROMPT_CHARACTERS = 1000
 MAX_RECOMMENDATIONS = 100
@@ -32,7 +34,11 @@ MAX_FACETS = 20
 PromptText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARACTERS)
 ]
-FacetName = Annotated[str, StringConstraints(pattern=r"^(Category|Styles|AgeGroup|attributes\..{1,250})$")]
+FacetName = Annotated[
+    str,
+    StringConstraints(pattern=r"^(Category|Styles|AgeGroup|attributes\.(?s:.){1,250})$"),
+    AfterValidator(storable_text),
+]
 Score = Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
 
 
@@ -52,17 +58,6 @@ PhotoContent = Annotated[
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
 FormId = Annotated[Id, BeforeValidator(_number_of_form)]
-
-
-def storable_text(text: str) -> str:
-    """The text, if PostgreSQL can store it. Raises ValueError."""
-    if "\x00" in text:
-        raise ValueError("the text contains a NUL character; remove it")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text is not valid Unicode (a lone surrogate)") from None
-    return text
 
 
 class QueryPart(Closed):

@@ -39,11 +39,17 @@ NO_TERMS = PhotoTerms()
 class PhotoVersions:
     """Photos with the revision of their vector, so that it is known which vector of each is meant.
 
-    ``ids`` (n,) and ``revisions`` (n,) are int64.
+    ``ids`` (n,) and ``revisions`` (n,) are int32.
     """
 
-    ids: NDArray[np.int64]
-    revisions: NDArray[np.int64]
+    ids: NDArray[np.int32]
+    revisions: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice | NDArray[np.bool_]) -> PhotoVersions:
+        return PhotoVersions(self.ids[part], self.revisions[part])
 
 
 class Hit(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, field_validator
 
 from models.filter_api import Closed, Id
-from models.recommendation_api import storable_text
+from models.texts import storable_text
 
 MIN_LABELS = 2
 MAX_LABELS = 100

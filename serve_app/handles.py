@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-import numpy as np
-from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
@@ -51,9 +49,9 @@ class VectorIndexHandle:
         async with _translated("The search index", self._timeout_s):
             return cast(list[Hit], await self._handle.query.remote(shop_id, vector, k))
 
-    async def score(self, shop_id: int, vector: Vector, photos: PhotoVersions) -> NDArray[np.float32]:
+    async def nearest(self, shop_id: int, vector: Vector, photos: PhotoVersions, k: int) -> list[Hit]:
         async with _translated("The search index", self._timeout_s):
-            return cast(Vector, await self._handle.score.remote(shop_id, vector, photos))
+            return cast(list[Hit], await self._handle.nearest.remote(shop_id, vector, photos, k))
 
     async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
         async with _translated("The search index", self._timeout_s):

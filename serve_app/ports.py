@@ -32,10 +32,10 @@ class VectorIndex(Protocol):
         """At most ``k`` hits of that shop, best first. Raises as TextEmbedder does."""
         ...
 
-    async def score(self, shop_id: int, vector: Vector, photos: PhotoVersions) -> NDArray[np.float32]:
-        """The exact cosine similarity (n,) of each of the photos; NaN where it has no vector (any more).
+    async def nearest(self, shop_id: int, vector: Vector, photos: PhotoVersions, k: int) -> list[Hit]:
+        """At most ``k`` of these photos, best first, by exact comparison; scores to 6 decimals, equals by id.
 
-        Raises as TextEmbedder does.
+        A photo that has no vector (any more) is left out. Raises as TextEmbedder does.
         """
         ...
 

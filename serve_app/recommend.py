@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
+from db import facets
 from models.errors import InvalidInput
 from models.prompt import Prompt
-from models.recommendation_api import DEFAULT_RECOMMENDATIONS, RecommendationRequest
+from models.recommendation_api import DEFAULT_RECOMMENDATIONS, FacetCount, RecommendationRequest
 from serve_app.arrange import Arranged, arrange
 from serve_app.callers import Caller
 from serve_app.compose_query import compose
 from serve_app.described_query import described
-from serve_app.search import Search
+from serve_app.search import EVERYTHING, Candidates, Search, candidates
 from serve_app.services import Services
 
 
@@ -25,6 +28,7 @@ class Answer:
 
     prompt_id: UUID
     places: list[Arranged]
+    facets: dict[str, list[FacetCount]] | None
     prompt_truncated: bool
     no_match: bool
     took_ms: float
@@ -39,14 +43,19 @@ async def recommend(services: Services, caller: Caller, request: RecommendationR
     """
     count = permitted_count(caller, request.wanted)
     started = time.perf_counter()
-    query = await compose(services, caller.shop_id, request)
-    search = Search(services, caller.shop_id, query.vector, without=query.image_ids)
+    query, found = await asyncio.gather(
+        compose(services, caller.shop_id, request), candidates(services, caller.shop_id, request.filters)
+    )
+    search = Search(services, caller.shop_id, query.vector, candidates=found, without=query.image_ids)
     judged = query.one_prompt and request.min_score is None
     floor = caller.score_floor if judged else request.min_score
-    places = await arrange(search, request, count, floor, services.search.near_duplicate_score)
+    places, counts = await asyncio.gather(
+        arrange(search, request, count, floor, services.search.near_duplicate_score),
+        _facets(services, caller.shop_id, request.facets, found),
+    )
     no_match = judged and not places and await _nothing_reaches(search, request, floor)
     took_ms = (time.perf_counter() - started) * 1000
-    answer = Answer(uuid4(), places, query.truncated, no_match, took_ms)
+    answer = Answer(uuid4(), places, counts, query.truncated, no_match, took_ms)
     asked = described(request, query.sha256)
     services.prompt_log.add(_logged(services, caller, request, count, answer, asked))
     return answer
@@ -58,6 +67,16 @@ async def _nothing_reaches(search: Search, request: RecommendationRequest, floor
         return True
     best = await search.best(1)
     return not best or (floor is not None and best[0].score < floor)
+
+
+async def _facets(
+    services: Services, shop_id: int, names: list[str] | None, found: Candidates | None
+) -> dict[str, list[FacetCount]] | None:
+    if names is None:
+        return None
+    matching = EVERYTHING if found is None else found.matching
+    count = partial(facets.count, shop_id=shop_id, matching=matching, names=names)
+    return await services.database.read(count)
 
 
 def permitted_count(caller: Caller, wanted: int | None) -> int:

@@ -1,23 +1,34 @@
-"""The shop's photos, ranked by their similarity to one vector."""
+"""The shop's photos that match, ranked by their similarity to one vector."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
+from sqlalchemy.orm import Session
 
-from db import images
+from db import matching
 from db.images import ImageRow
+from db.matching import Matching
+from models.filter_api import Filters
 from models.search import Hit, PhotoVersions
 from serve_app.ports import Vector
 from serve_app.services import Services
 
+T = TypeVar("T")
+
 SPARE = 8
 GROWTH = 4
-MAX_CANDIDATES = 2000
+MAX_CANDIDATES = 10_000
+# Deeper pages come from exact search, where the shop is small enough: the index would be asked for so many
+# that it finds them less reliably.
+DEEP = 190
+PHOTOS_PER_CALL = 20_000
 SCORE_DECIMALS = 6
+EVERYTHING = Matching()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,54 +39,125 @@ class Scored:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What may answer. ``photos``: those that match; None: more than are compared one by one."""
+
+    matching: Matching
+    photos: PhotoVersions | None
+
+
+async def candidates(services: Services, shop_id: int, filters: Filters | None) -> Candidates | None:
+    """The photos that match; None without filters. Raises UnknownReference for a term that does not exist."""
+    if filters is None or not filters.model_fields_set:
+        return None
+    limit = services.search.exact_photos
+
+    def find(session: Session) -> Candidates:
+        wanted = matching.resolve(session, filters)
+        return Candidates(wanted, matching.versions(session, shop_id, wanted, limit))
+
+    return await services.database.read(find)
+
+
 class Search:
-    """One vector against the photos of one shop that match; ``without`` are ids to leave out."""
+    """One vector against the candidates of one shop; ``without`` are ids to leave out."""
 
     def __init__(
-        self, services: Services, shop_id: int, vector: Vector, *, without: Collection[int] = frozenset()
+        self,
+        services: Services,
+        shop_id: int,
+        vector: Vector,
+        *,
+        candidates: Candidates | None = None,
+        without: Collection[int] = frozenset(),
     ) -> None:
         self._services = services
         self._shop_id = shop_id
         self._vector = vector
+        self._wanted = EVERYTHING if candidates is None else candidates.matching
+        self._photos = None if candidates is None else candidates.photos
+        self._filtered = candidates is not None
         self._without = frozenset(without)
 
     async def best(self, count: int) -> list[Scored]:
         """The first ``count`` of the matching photos, by falling score and, among equals, by rising id.
 
-        PostgreSQL has the last word on what exists: the index may still hold photos that were deleted or
-        replaced a moment ago, so it is asked for spare ones, and for more while too few of them remain, or
-        while the last one's equals may be missing.
+        Exact where no more than ``search.exact_photos`` match; so are deep pages of shops that have no more.
+        Otherwise as the index finds them, and still all that there are, as long as no more than
+        ``search.max_exact_photos`` match.
         """
-        services, wanted = self._services, count + SPARE + len(self._without)
-        while True:
-            hits = await services.index.query(self._shop_id, self._vector, wanted)
-            kept = await self._existing(hits)
-            complete = len(hits) < wanted or wanted >= MAX_CANDIDATES
-            if complete or (len(kept) >= count and kept[count - 1].score > _rounded(hits[-1].score)):
-                return kept[:count]
-            wanted = min(wanted * GROWTH, MAX_CANDIDATES)
+        limits = self._services.search
+        if self._photos is None and not self._filtered and count > DEEP:
+            self._photos = await self._all(limits.exact_photos)
+        if self._photos is None:
+            found, complete = await self._as_indexed(count)
+            if complete:
+                return found
+            self._photos = await self._all(limits.max_exact_photos)
+            if self._photos is None:
+                return found
+        return await self._exact(self._photos, count)
 
     async def of_products(self, product_ids: Collection[str]) -> list[Scored]:
         """All matching photos of these products, in the order of ``best``."""
-        query = partial(images.embedded_of_products, shop_id=self._shop_id, product_ids=product_ids)
-        rows = [row for row in await self._services.database.read(query) if row.image_id not in self._without]
-        scores = await self._services.index.score(self._shop_id, self._vector, _versions(rows))
-        return _ranked(
-            Scored(row, _rounded(score))
-            for row, score in zip(rows, scores.tolist(), strict=True)
-            if not np.isnan(score)
-        )
+        rows = await self._read(partial(matching.rows_of_products, product_ids=product_ids))
+        known = {row.image_id: row for row in rows}
+        hits = await self._nearest(_versions(rows), len(rows))
+        return [Scored(known[hit.image_id], hit.score) for hit in hits]
 
     async def vectors(self, rows: Sequence[ImageRow]) -> Vector:
         """The indexed vectors (n, d) of these photos, zeros for one that is gone by now."""
         return await self._services.index.vectors(self._shop_id, _versions(rows))
 
-    async def _existing(self, hits: Sequence[Hit]) -> list[Scored]:
-        wanted = [hit.image_id for hit in hits if hit.image_id not in self._without]
-        query = partial(images.embedded_rows, shop_id=self._shop_id, ids=wanted)
-        found = await self._services.database.read(query)
-        return _ranked(
-            Scored(found[hit.image_id], _rounded(hit.score)) for hit in hits if hit.image_id in found
+    async def _as_indexed(self, count: int) -> tuple[list[Scored], bool]:
+        """What the index finds, and whether that is all that was wanted and there is.
+
+        PostgreSQL has the last word on what exists and matches: the index may still hold photos that were
+        deleted or replaced a moment ago, so it is asked for spare ones, and for more while too few of them
+        remain, or while the last one's equals may be missing.
+        """
+        factor = GROWTH if self._filtered else 2 if count > DEEP else 1
+        wanted = min((count + SPARE + len(self._without)) * factor, MAX_CANDIDATES)
+        while True:
+            hits = await self._services.index.query(self._shop_id, self._vector, wanted)
+            ranked = sorted((Hit(hit.image_id, _rounded(hit.score)) for hit in hits), key=_order)
+            found = await self._matching(ranked, count)
+            if len(hits) < wanted or (len(found) == count and found[-1].score > ranked[-1].score):
+                return found, True
+            if wanted == MAX_CANDIDATES:
+                return found, False
+            wanted = min(wanted * GROWTH, MAX_CANDIDATES)
+
+    async def _exact(self, photos: PhotoVersions, count: int) -> list[Scored]:
+        """Some may have changed since they were found to match, so more than ``count`` are ranked."""
+        wanted = count + SPARE
+        while True:
+            found = await self._matching(await self._nearest(photos, wanted), count)
+            if len(found) == count or wanted >= len(photos):
+                return found
+            wanted *= GROWTH
+
+    async def _nearest(self, photos: PhotoVersions, k: int) -> list[Hit]:
+        photos = photos[~np.isin(photos.ids, list(self._without))]
+        hits: list[Hit] = []
+        for start in range(0, len(photos), PHOTOS_PER_CALL):
+            part = photos[start : start + PHOTOS_PER_CALL]
+            hits += await self._services.index.nearest(self._shop_id, self._vector, part, k)
+        return sorted(hits, key=_order)[:k]
+
+    async def _matching(self, hits: Iterable[Hit], count: int) -> list[Scored]:
+        """The first ``count`` that match now, in the order of the hits."""
+        scores = {hit.image_id: hit.score for hit in hits if hit.image_id not in self._without}
+        rows = await self._read(partial(matching.rows, ids=list(scores), limit=count))
+        return [Scored(row, scores[row.image_id]) for row in rows]
+
+    async def _all(self, limit: int) -> PhotoVersions | None:
+        return await self._read(partial(matching.versions, limit=limit))
+
+    async def _read(self, query: Callable[..., T]) -> T:
+        return await self._services.database.read(
+            partial(query, shop_id=self._shop_id, matching=self._wanted)
         )
 
 
@@ -83,10 +165,10 @@ def _rounded(score: float) -> float:
     return round(score, SCORE_DECIMALS)
 
 
-def _ranked(found: Iterable[Scored]) -> list[Scored]:
-    return sorted(found, key=lambda one: (-one.score, one.row.image_id))
+def _order(hit: Hit) -> tuple[float, int]:
+    return -hit.score, hit.image_id
 
 
 def _versions(rows: Sequence[ImageRow]) -> PhotoVersions:
-    ids = np.array([row.image_id for row in rows], np.int64)
-    return PhotoVersions(ids, np.array([row.image.vector_revision for row in rows], np.int64))
+    ids = np.array([row.image_id for row in rows], np.int32)
+    return PhotoVersions(ids, np.array([row.image.vector_revision for row in rows], np.int32))

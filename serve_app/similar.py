@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from db import images
+from db import matching
 from models.recommendation_api import RecommendationRequest
 from serve_app.add_image import get_image
 from serve_app.arrange import Arranged, arrange
 from serve_app.callers import Caller
 from serve_app.compose_query import compose
 from serve_app.recommend import permitted_count
-from serve_app.search import Search
+from serve_app.search import EVERYTHING, Search
 from serve_app.services import Services
 
 
@@ -46,5 +46,5 @@ async def _own_product(services: Services, shop_id: int, request: Recommendation
     product_id = (await get_image(services, shop_id, request.image_id)).image.product_id
     if product_id is None:
         return frozenset()
-    query = partial(images.embedded_of_products, shop_id=shop_id, product_ids=[product_id])
+    query = partial(matching.rows_of_products, shop_id=shop_id, matching=EVERYTHING, product_ids=[product_id])
     return frozenset(row.image_id for row in await services.database.read(query))

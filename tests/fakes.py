@@ -6,7 +6,6 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import AppError
 from models.search import Hit, PhotoVersions, TextEmbedding
@@ -97,12 +96,13 @@ class FakeIndex:
         hits = [Hit(image_id, float(vector @ one)) for image_id, one in stored.items()]
         return sorted(hits, key=lambda hit: (-hit.score, hit.image_id))[:k]
 
-    async def score(self, shop_id: int, vector: Vector, photos: PhotoVersions) -> NDArray[np.float32]:
+    async def nearest(self, shop_id: int, vector: Vector, photos: PhotoVersions, k: int) -> list[Hit]:
         if self.error is not None:
             raise self.error
-        stored = self.shops.get(shop_id, {})
-        scores = [stored[one] @ vector if one in stored else np.nan for one in photos.ids.tolist()]
-        return np.array(scores, np.float32)
+        stored, exact = self.shops.get(shop_id, {}), vector.astype(np.float64)
+        known = [one for one in photos.ids.tolist() if one in stored]
+        hits = [Hit(one, round(float(stored[one].astype(np.float64) @ exact), 6)) for one in known]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.image_id))[:k]
 
     async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
         if self.error is not None:

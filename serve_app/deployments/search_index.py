@@ -1,25 +1,23 @@
-"""Queries to Chroma; those of one shop that wait together share one HTTP call."""
+"""Queries to Chroma, those of one shop that wait together in one HTTP call; and exact search."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from ray import serve
 
 from configs.serving import SearchUserConfig
 from configs.settings import Settings
-from db import embeddings
 from db.session import Database
 from db.vectors import VectorStore
 from models.errors import AppError, ConfigurationError
 from models.search import Hit, PhotoVersions
 from serve_app.context import ServingContext
+from serve_app.exact_search import ExactSearch
 from serve_app.ports import Vector
 
 DATABASE_CONNECTIONS = 2
@@ -41,8 +39,8 @@ class SearchIndex:
             raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
         self._store = VectorStore(address, context.args.collection)
         self._version_id = context.version_id
-        self._database = Database.configured(connections=DATABASE_CONNECTIONS)
-        self._model = context.model
+        database = Database.configured(connections=DATABASE_CONNECTIONS)
+        self._exact = ExactSearch(database, context.model, context.args.search.cache_mb * 2**20)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply ``user_config`` without a restart."""
@@ -57,22 +55,13 @@ class SearchIndex:
             raise answer
         return answer
 
-    async def score(self, shop_id: int, vector: Vector, photos: PhotoVersions) -> NDArray[np.float32]:
-        """Exact cosine similarities (n,); NaN where a photo has no vector."""
-        vectors = await self.vectors(shop_id, photos)
-        scores: NDArray[np.float32] = vectors @ vector
-        scores[~vectors.any(axis=1)] = np.nan
-        return scores
+    async def nearest(self, shop_id: int, vector: Vector, photos: PhotoVersions, k: int) -> list[Hit]:
+        """At most ``k`` of these photos, best first, by exact comparison. Raises DependencyUnavailable."""
+        return await self._exact.nearest(shop_id, vector, photos, k)
 
     async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
-        """(n, d); zeros where a photo has no vector."""
-        ids = photos.ids.tolist()
-        query = partial(embeddings.indexed, shop_id=shop_id, model_key=self._model.key, image_ids=ids)
-        vectors = np.zeros((len(ids), self._model.dimension), np.float32)
-        place = {image_id: number for number, image_id in enumerate(ids)}
-        for image_id, _, vector in await self._database.read(query):
-            vectors[place[image_id]] = np.frombuffer(vector, "<f4")
-        return vectors
+        """(n, d); zeros where a photo has no vector. Raises DependencyUnavailable."""
+        return await self._exact.vectors(shop_id, photos)
 
     async def ping(self) -> None:
         """Raises DependencyUnavailable."""

@@ -44,6 +44,7 @@ async def create(
         prompt_truncated=answer.prompt_truncated,
         no_match=answer.no_match,
         recommendations=[presenter.recommendation(place) for place in answer.places],
+        facets=answer.facets,
         took_ms=round(answer.took_ms, 2),
     )
 

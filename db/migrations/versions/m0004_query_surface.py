@@ -42,8 +42,8 @@ def downgrade() -> None:
         op.drop_table(table)
     recreate_trigger(IN_THE_INDEX_BEFORE)
     op.drop_index("ix_shop_reindexing", "shop")
-    for index in ("ix_image_warnings", "ix_image_product", "ix_image_item_weight"):
-        op.drop_index(index, "image")
+    for index in ("warnings", "product", "item_weight", "matching", "attributes"):
+        op.drop_index(f"ix_image_{index}", "image")
     for table, columns in NEW_COLUMNS.items():
         for column in columns:
             op.drop_column(table, column)
@@ -67,6 +67,15 @@ def extend_images() -> None:
     op.add_column("image", json("warnings", "[]"))
     warned = sa.text("warnings <> '[]'::jsonb")
     op.create_index("ix_image_warnings", "image", ["shop_id", "id"], postgresql_where=warned)
+    matched = ["vector_revision", "category_id", "style_id", "age_group_id", "created_at"]
+    shown = sa.text("status = 'embedded'")
+    op.create_index(
+        "ix_image_matching", "image", ["shop_id", "id"], postgresql_include=matched, postgresql_where=shown
+    )
+    by_path = {"attributes": "jsonb_path_ops"}
+    op.create_index(
+        "ix_image_attributes", "image", ["attributes"], postgresql_using="gin", postgresql_ops=by_path
+    )
     grouped = sa.text("product_id IS NOT NULL")
     op.create_index("ix_image_product", "image", ["shop_id", "product_id"], postgresql_where=grouped)
     recreate_trigger(IN_THE_INDEX)
