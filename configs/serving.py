@@ -109,6 +109,20 @@ class SearchArgs(ClosedModel):
     )
 
 
+class TagArgs(ClosedModel):
+    """When the model's confidence in a term counts. Confidences of one vocabulary add up to 1."""
+
+    min_confidence: float = Field(
+        default=0.6, gt=0, le=1, description="From which a term is filled in where the shop left it out."
+    )
+    contradicted_below: float = Field(
+        default=0.05, ge=0, le=1, description="A stated category less likely than this may be wrong …"
+    )
+    contradicted_by: float = Field(
+        default=0.5, gt=0, le=1, description="… where another is at least as likely as this."
+    )
+
+
 class IndexerArgs(ClosedModel):
     """Background work: how it is claimed, cut and retried."""
 
@@ -192,6 +206,7 @@ class AppArgs(ClosedModel):
     image_embedder: EmbedderArgs = EmbedderArgs()
     collection: CollectionArgs = CollectionArgs()
     search: SearchArgs = SearchArgs()
+    tags: TagArgs = TagArgs()
     indexer: IndexerArgs = IndexerArgs()
     photos: PhotoArgs = PhotoArgs()
     timeouts: TimeoutArgs = TimeoutArgs()

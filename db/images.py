@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -22,9 +23,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from db import photo_warnings
 from db.session import violated_constraint
 from models.errors import Conflict, UnknownReference
-from models.image import Image, ImageStatus, PhotoColumns
+from models.image import TERM_COLUMNS, Image, ImageStatus, PhotoColumns
 from models.shop import Shop, ShopStatus
 from models.taxonomy import AgeGroup, Category, Style
 
@@ -38,12 +40,13 @@ _REFERENCES = {
 
 @dataclass(frozen=True)
 class ImageRow:
-    """A photo with its terms' names."""
+    """A photo with its terms' names and, where its shop reads it, the warnings that hold."""
 
     image: Image
     category_name: str | None
     style_name: str | None
     age_group_name: str | None
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def image_id(self) -> int:
@@ -98,8 +101,8 @@ def get(session: Session, shop_id: int, image_id: int) -> ImageRow | None:
     """One photo of the shop; None also for one that is being deleted."""
     if not 0 < image_id <= MAX_ID:
         return None
-    row = session.execute(_visible(shop_id).where(col(Image.id) == image_id)).one_or_none()
-    return None if row is None else ImageRow(*row)
+    rows = _detailed(session, _visible(shop_id).where(col(Image.id) == image_id))
+    return rows[0] if rows else None
 
 
 def photo_of(session: Session, image_id: int) -> Image | None:
@@ -127,12 +130,16 @@ def get_for_update(session: Session, shop_id: int, image_id: int) -> Image | Non
     return session.scalars(query).one_or_none()
 
 
-def list_page(session: Session, shop_id: int, after_id: int | None, limit: int) -> list[ImageRow]:
+def list_page(
+    session: Session, shop_id: int, after_id: int | None, limit: int, *, only_warned: bool = False
+) -> list[ImageRow]:
     """Up to ``limit`` photos, newest first, of those with an id below ``after_id``."""
     query = _visible(shop_id).order_by(col(Image.id).desc()).limit(limit)
     if after_id is not None:
         query = query.where(col(Image.id) < min(after_id, MAX_ID))
-    return [ImageRow(*row) for row in session.execute(query)]
+    if only_warned:
+        query = query.where(photo_warnings.any_current())
+    return _detailed(session, query)
 
 
 def living(session: Session, shop_id: int, ids: Collection[int]) -> dict[int, Image]:
@@ -145,7 +152,7 @@ def living(session: Session, shop_id: int, ids: Collection[int]) -> dict[int, Im
 def oldest(session: Session, shop_id: int, after_id: int, until_id: int, limit: int) -> list[ImageRow]:
     """Up to ``limit`` photos, oldest first, with ids above ``after_id`` and up to ``until_id``."""
     query = _visible(shop_id).where(col(Image.id) > after_id, col(Image.id) <= until_id)
-    return [ImageRow(*row) for row in session.execute(query.order_by(col(Image.id)).limit(limit))]
+    return _detailed(session, query.order_by(col(Image.id)).limit(limit))
 
 
 def embedded_rows(session: Session, shop_id: int, ids: Sequence[int]) -> dict[int, ImageRow]:
@@ -180,10 +187,16 @@ def of_products(
 def replace_photo(image: Image, columns: PhotoColumns) -> None:
     """Set new photo fields and ask for a new embedding.
 
+    What the model said of the former photo goes: its warnings, and the terms that it filled in.
     The lease stays as it is: a task that works on the old photo keeps others away until it notices.
     """
     for name, value in columns.items():
         setattr(image, name, value)
+    marks = {name for name, confidence in image.suggestions.items() if confidence is not None}
+    for name in marks:
+        setattr(image, TERM_COLUMNS[name], None)
+    image.suggestions = dict.fromkeys(image.suggestions.keys() - marks)
+    image.warnings = []
     image.status = ImageStatus.PENDING
     image.attempts = 0
     image.error = None
@@ -232,6 +245,13 @@ def ids(session: Session, shop_id: int) -> list[int]:
         col(Image.shop_id) == shop_id, col(Image.status) == ImageStatus.EMBEDDED
     )
     return [image_id for image_id in session.scalars(query.order_by(col(Image.id))) if image_id is not None]
+
+
+def _detailed(session: Session, query: Select[Image, str, str, str]) -> list[ImageRow]:
+    """The rows with their warnings, for their shop; one more query where there may be any."""
+    rows = [ImageRow(*row) for row in session.execute(query)]
+    warnings = photo_warnings.current(session, [row.image for row in rows])
+    return [replace(row, warnings=warnings.get(row.image_id, [])) for row in rows]
 
 
 def _visible(shop_id: int) -> Select[Image, str, str, str]:

@@ -23,6 +23,10 @@ class ImageStatus(StrEnum):
     DELETING = "deleting"
 
 
+# The terms' columns, by the fields in which clients send them.
+TERM_COLUMNS = {"Category": "category_id", "Styles": "style_id", "AgeGroup": "age_group_id"}
+
+
 class Image(SQLModel, table=True):
     """One photo (the seed's ImageCollection).
 
@@ -118,7 +122,7 @@ class Image(SQLModel, table=True):
     suggestions: dict[str, Any] = Field(
         default_factory=dict,
         sa_column=Column(JSONB, nullable=False, server_default="{}"),
-        description="Terms that the model filled in: by field, its confidence in [0, 1].",
+        description="Terms that the model filled in: its confidence in [0, 1], by field; null: decided.",
     )
     warnings: list[dict[str, Any]] = Field(
         default_factory=list,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -51,6 +51,9 @@ class ImageMetadata(BaseModel):
     product_id: OptionalText250 = None
     attributes: Attributes = Field(default_factory=dict)
     product_url: ProductUrl = None
+    auto_tag: bool = Field(
+        default=False, description="Fill in Category, Styles and AgeGroup where they are left out."
+    )
 
     @model_validator(mode="after")
     def _storable(self) -> Self:
@@ -124,6 +127,43 @@ class ImagePublic(BaseModel):
     Photo: str = Field(description="Signed address of the photo; it expires.")
 
 
+class SuggestedTerm(BaseModel):
+    """The mark of a term that the model filled in."""
+
+    confidence: float = Field(description="In [0, 1].")
+
+
+class BetterCategory(BaseModel):
+    """What a photo looks like."""
+
+    id: int
+    name: str
+    confidence: float
+
+
+class NearDuplicate(BaseModel):
+    """The photo looks the same as another one, of another product."""
+
+    code: Literal["near_duplicate"]
+    detail: str
+    ImageID: int
+    sku: str
+    score: float = Field(description="Cosine similarity of the two photos.")
+
+
+class CategoryContradicted(BaseModel):
+    """The photo does not look like the category that the shop stated."""
+
+    code: Literal["category_contradicted"]
+    detail: str
+    Category: int
+    confidence: float = Field(description="Of the stated category.")
+    suggested: BetterCategory
+
+
+PhotoWarning = Annotated[NearDuplicate | CategoryContradicted, Field(discriminator="code")]
+
+
 class ImageDetail(ImagePublic):
     """A photo with its index state, for its shop."""
 
@@ -137,6 +177,11 @@ class ImageDetail(ImagePublic):
     created_at: datetime
     updated_at: datetime
     embedded_at: datetime | None
+    auto_tag: bool
+    suggestions: dict[str, SuggestedTerm] = Field(
+        description="Of Category, Styles and AgeGroup those that the model filled in."
+    )
+    warnings: list[PhotoWarning] = Field(description="What looks wrong; nothing is refused for it.")
 
 
 class ImagePage(BaseModel):

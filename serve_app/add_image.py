@@ -15,7 +15,7 @@ from db.images import ImageRow
 from db.media import MediaStore, image_prefix, photo_key
 from db.open_shops import lock_open
 from models.errors import DependencyUnavailable, InvalidInput, NotFound, QuotaExceeded
-from models.image import Image, ImageStatus, PhotoColumns
+from models.image import TERM_COLUMNS, Image, ImageStatus, PhotoColumns
 from models.image_api import ImageChanges, ImageFields
 from serve_app.callers import Caller
 from serve_app.embed_photo import checked
@@ -24,7 +24,6 @@ from serve_app.services import Services
 
 logger = logging.getLogger("serve_app")
 WAIT_POLL_S = 0.1
-_COLUMNS = {"Category": "category_id", "Styles": "style_id", "AgeGroup": "age_group_id"}
 
 
 async def add_image(services: Services, caller: Caller, fields: ImageFields, photo: bytes) -> ImageRow:
@@ -119,6 +118,7 @@ def _insert(
             age_group_id=fields.AgeGroup,
             attributes=fields.attributes,
             product_url=fields.product_url,
+            auto_tag=fields.auto_tag,
             photo_key="",
             **_photo_columns(photo, info),
         ),
@@ -145,7 +145,9 @@ def _update(
         raise no_such_image(image_id)
     given = changes.model_dump(include=changes.model_fields_set)
     for name, value in given.items():
-        setattr(image, _COLUMNS.get(name, name), value)
+        setattr(image, TERM_COLUMNS.get(name, name), value)
+    # What the shop says of a term is no suggestion any more, and is never filled in again.
+    image.suggestions = image.suggestions | dict.fromkeys(given.keys() & TERM_COLUMNS.keys())
     image.updated_at = datetime.now(UTC)
     images.save(session, image)  # before the file, so that a sku that is taken leaves none behind
     if replacement is None or replacement[1].sha256 == image.photo_sha256:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,15 +16,17 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from configs.serving import IndexerArgs
-from db import embeddings, item_vectors, score_floors, work
+from db import embeddings, item_vectors, photo_warnings, score_floors, work
 from db.media import MediaStore, image_prefix
 from db.open_shops import not_deleting
+from db.photo_tags import TermState
 from db.session import Database
 from db.vectors import VectorRecord, VectorStore
 from db.work import Claim, ClaimedPhoto
 from models.errors import AppError, NotFound
 from models.search import TextVector
 from serve_app.item_vectors import reweighted, save_new, text_vectors
+from serve_app.judge_photos import NEAREST, Judge, Judgement, Vocabulary, Warning
 from serve_app.photos import ImageGeometry, prepare_photo
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, BulkTextEmbedder, Pixels, Vector
 
@@ -49,6 +51,7 @@ class IndexingParts(IndexParts):
     media: MediaStore
     geometry: ImageGeometry
     max_pixels: int
+    judge: Judge
 
 
 def embed_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim) -> int:
@@ -59,9 +62,14 @@ def embed_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim) ->
     """
     with _giving_back(parts, claim):
         photos = _renewed(parts, claim, claim.photos)
+        states = parts.judge.states(photos)
         photos, texts = _with_texts(parts, embedders.text, claim, photos)
+        photos, vocabularies = _with_vocabularies(parts, embedders.text, claim, photos, states)
         vectors = _vectors(parts, embedders.image, claim, photos)
-        return _publish(parts, claim, [one for one in photos if one.image_id in vectors], vectors, texts)
+        judged = parts.judge.judge(states, vocabularies, vectors)
+        photos = [photo for photo in photos if photo.image_id in vectors]
+        photos = parts.judge.fill(claim.token, photos, judged)
+        return _publish(parts, claim, photos, vectors, texts, judged)
     return 0
 
 
@@ -201,13 +209,33 @@ def _record(photo: ClaimedPhoto, vector: Vector) -> VectorRecord:
     return VectorRecord(photo.image_id, vector, photo.photo_sha256, photo.terms)
 
 
+def _with_vocabularies(
+    parts: IndexingParts,
+    embedder: BulkTextEmbedder,
+    claim: Claim,
+    photos: list[ClaimedPhoto],
+    states: Mapping[int, TermState],
+) -> tuple[list[ClaimedPhoto], dict[str, Vocabulary]]:
+    """The photos that can go on, and what they are judged by.
+
+    Before the photos are decoded: while the text tower is out, those whose terms are to be filled in wait,
+    and cost nothing; the others go on, their category unjudged.
+    """
+    tagged = [photo for photo in photos if states[photo.image_id].missing]
+    with _giving_back(parts, Claim(claim.token, tagged)):
+        return photos, parts.judge.vocabularies(embedder, states)
+    return [photo for photo in photos if not states[photo.image_id].missing], {}
+
+
 def _publish(
     parts: IndexingParts,
     claim: Claim,
     photos: list[ClaimedPhoto],
     vectors: dict[int, Vector],
     texts: dict[int, TextVector],
+    judged: Mapping[int, Judgement],
 ) -> int:
+    warnings = {photo.image_id: judged[photo.image_id].warnings for photo in photos}
     with parts.database.transaction() as session:
         photos = _held(session, parts, claim, photos)
         rows = [(photo.image_id, photo.photo_sha256, vectors[photo.image_id]) for photo in photos]
@@ -217,15 +245,31 @@ def _publish(
         for shop_id, own in _by_shop(photos).items():
             records = [_record(one, items.get(one.image_id, vectors[one.image_id])) for one in own]
             parts.vectors.upsert(parts.version_id, shop_id, records)
+            for image_id, found in _near_duplicates(parts, own, records, vectors).items():
+                warnings[image_id].append(found)
     except AppError:  # the write may have happened, in whole or in part
         _reconcile(parts, claim.token, photos)
         raise
     with parts.database.transaction() as session:
         done = work.finish_embedded(session, claim.token, photos)
+        photo_warnings.save(session, done, warnings)
         changed = {photo.shop_id for photo in photos if photo.image_id in done}
         score_floors.note_change(session, parts.model_key, changed)
     _reconcile(parts, claim.token, [photo for photo in photos if photo.image_id not in done])
     return len(done)
+
+
+def _near_duplicates(
+    parts: IndexingParts,
+    photos: list[ClaimedPhoto],
+    records: list[VectorRecord],
+    vectors: Mapping[int, Vector],
+) -> dict[int, Warning]:
+    """Of one shop's photos. Asked after they were written: of two at once, the later one meets the other."""
+    shop_id = photos[0].shop_id
+    queries = np.stack([record.vector for record in records])
+    hits = parts.vectors.query(parts.version_id, shop_id, queries, NEAREST)
+    return parts.judge.near_duplicates(shop_id, photos, vectors, hits)
 
 
 def _reconcile(parts: IndexingParts, token: str, photos: list[ClaimedPhoto]) -> None:

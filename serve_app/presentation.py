@@ -12,6 +12,7 @@ from models.image_api import ImageDetail
 from models.prompt_api import PromptDetail, PromptResult, ShownImage
 from models.recommendation_api import Recommendation, Variant
 from serve_app.arrange import Arranged
+from serve_app.photo_notes import suggestions_of, warning_of
 from serve_app.prompt_history import PromptEntry
 from serve_app.secrets import PhotoSigner
 
@@ -47,8 +48,11 @@ class Presenter:
                     "created_at",
                     "updated_at",
                     "embedded_at",
+                    "auto_tag",
                 }
             ),
+            suggestions=suggestions_of(image),
+            warnings=[warning_of(kept) for kept in row.warnings],
         )
 
     def recommendation(self, place: Arranged) -> Recommendation:

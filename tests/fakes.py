@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,6 +66,20 @@ class FakeTextEmbedder:
         if self.error is not None:
             raise self.error
         return TextEmbedding(vector_of(prompt), len(prompt.split()) > MAX_WORDS)
+
+
+@dataclass
+class FakeBulkTextEmbedder:
+    """The same for background work; ``asked``: the texts it was given."""
+
+    error: AppError | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def embed(self, texts: Sequence[str]) -> Vector:
+        if self.error is not None:
+            raise self.error
+        self.asked += texts
+        return np.stack([vector_of(text) for text in texts])
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -55,10 +56,14 @@ async def list_images(
     presenter: PresenterDep,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    warnings: Annotated[bool, Query(description="Only photos that have warnings.")] = False,
 ) -> ImagePage:
     """List the shop's photos, newest first. Follow `next` until it is null."""
     after = decode_cursor(cursor)
-    rows = await services.database.read(lambda s: images.list_page(s, caller.shop_id, after, limit + 1))
+    page = partial(
+        images.list_page, shop_id=caller.shop_id, after_id=after, limit=limit + 1, only_warned=warnings
+    )
+    rows = await services.database.read(page)
     following = None
     if len(rows) > limit:
         following = presenter.absolute(

@@ -11,6 +11,7 @@ from db.vectors import VectorStore
 from models.errors import ConfigurationError
 from serve_app.context import ServingContext
 from serve_app.indexing import IndexingParts
+from serve_app.judge_photos import Judge
 
 
 @lru_cache(maxsize=4)
@@ -19,13 +20,22 @@ def indexing_parts(context: ServingContext) -> IndexingParts:
     args, settings = context.args, Settings()
     if settings.chroma_url is None or settings.media_url is None:
         raise ConfigurationError("CHROMA_URL and MEDIA_URL must be set on every machine.")
+    database = Database.configured(connections=2)
+    judge = Judge(
+        database=database,
+        model_key=context.model.key,
+        logit_scale=context.model.logit_scale,
+        args=args.tags,
+        near_duplicate_score=args.search.near_duplicate_score,
+    )
     return IndexingParts(
-        database=Database.configured(connections=2),
+        database=database,
         media=MediaStore(settings.media_url),
         vectors=VectorStore(settings.chroma_url, args.collection),
         version_id=context.version_id,
         model_key=context.model.key,
         geometry=context.model.geometry,
         max_pixels=args.photos.max_pixels,
+        judge=judge,
         args=args.indexer,
     )

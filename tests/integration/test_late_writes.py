@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 import pytest
 from sqlalchemy import text
 
-from configs.serving import IndexerArgs
+from configs.serving import IndexerArgs, TagArgs
 from db import embeddings, work
 from db.media import MediaStore
 from db.session import Database
@@ -19,10 +18,12 @@ from db.vectors import VectorRecord, VectorStore
 from db.work import Claim
 from models.errors import DependencyTimeout
 from models.image import ImageStatus
-from models.search import PhotoTerms
+from models.search import Hit, PhotoTerms
 from serve_app.indexing import IndexingParts, IndexParts, embed_claim, update_metadata
+from serve_app.judge_photos import Judge
 from serve_app.photos import ImageGeometry
-from serve_app.ports import BulkEmbedders, BulkTextEmbedder
+from serve_app.ports import BulkEmbedders, BulkImageEmbedder, BulkTextEmbedder, Vector
+from tests.fakes import FakeBulkTextEmbedder, vector_of
 from tests.services import Photos
 
 VERSION = 7
@@ -41,6 +42,10 @@ class SlowIndex:
 
     def update(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
         assert not records, f"shop {shop_id} gives text no weight in version {version_id}"
+
+    def query(self, version_id: int, shop_id: int, vectors: Vector, k: int) -> list[list[Hit]]:
+        assert (version_id, shop_id > 0, k > 1) == (VERSION, True, True)
+        return [[] for _ in vectors]
 
     def update_metadata(self, version_id: int, shop_id: int, terms: Mapping[int, PhotoTerms]) -> None:
         assert (version_id, shop_id > 0) == (VERSION, True)
@@ -86,6 +91,7 @@ def embedding_parts(database: Database, index: SlowIndex) -> IndexingParts:
         model_key="some/model@1",
         geometry=cast(ImageGeometry, None),
         max_pixels=1,
+        judge=Judge(database, "some/model@1", 20.0, TagArgs(), 0.98),
     )
 
 
@@ -147,7 +153,7 @@ def test_a_vector_that_a_hanging_call_writes_late_is_written_again(
 ) -> None:
     (image_id,) = photos.add(1, photo_sha256="a" * 64)
     with database.transaction() as session:
-        embeddings.save(session, "some/model@1", [(image_id, "a" * 64, np.ones(4, np.float32))])
+        embeddings.save(session, "some/model@1", [(image_id, "a" * 64, vector_of("photo"))])
 
     def claimed_photo() -> Claim:
         with database.transaction() as session:
@@ -160,7 +166,10 @@ def test_a_vector_that_a_hanging_call_writes_late_is_written_again(
             assert embed_claim(embedding_parts(database, winner), embedders, claimed_photo()) == 1
             super().upsert(version_id, shop_id, records)
 
-    winner, embedders = SlowIndex(), BulkEmbedders(*cast(Any, (None, None)))  # the vector is known
+    winner, embedders = (
+        SlowIndex(),
+        BulkEmbedders(cast(BulkImageEmbedder, None), FakeBulkTextEmbedder()),
+    )  # the vector is known
     late = claimed_photo()
     assert embed_claim(embedding_parts(database, Overtaken(fails=True)), embedders, late) == 0
     assert [photo.terms for photo in claimed_photo().photos] == [PhotoTerms(3)]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serve_app.ports import Vector
 from serve_app.zero_shot import TEMPLATES, Label, TextVectors, confidences, own_label, texts_of
-from tests.fakes import FakeTextEmbedder, vector_of
+from tests.fakes import FakeBulkTextEmbedder, FakeTextEmbedder, vector_of
 
 X, Y = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
 
@@ -21,15 +20,6 @@ class Counting(FakeTextEmbedder):
     async def embed(self, prompt: str):  # type: ignore[no-untyped-def]
         self.asked.append(prompt)
         return await super().embed(prompt)
-
-
-class CountingBulk:
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def embed(self, texts: list[str]) -> Vector:
-        self.asked += texts
-        return np.stack([vector_of(text) for text in texts])
 
 
 def test_a_term_is_its_name_and_its_description() -> None:
@@ -62,7 +52,7 @@ def test_a_large_scale_does_not_overflow() -> None:
 
 
 async def test_a_text_is_embedded_once() -> None:
-    kept, embedder, bulk = TextVectors(), Counting(), CountingBulk()
+    kept, embedder, bulk = TextVectors(), Counting(), FakeBulkTextEmbedder()
     texts = texts_of([Label((("a", "b"), ("c",))), Label((("a",),))])
     assert texts == ["a", "b", "c"]
     first = await kept.get(embedder, texts[:2])
@@ -74,7 +64,7 @@ async def test_a_text_is_embedded_once() -> None:
 
 
 def test_the_oldest_texts_are_forgotten() -> None:
-    kept, bulk = TextVectors(limit=2), CountingBulk()
+    kept, bulk = TextVectors(limit=2), FakeBulkTextEmbedder()
     kept.get_in_bulk(bulk, ["a", "b"])
     kept.get_in_bulk(bulk, ["a"])
     assert kept.get_in_bulk(bulk, ["c", "d", "e"]).keys() == {"c", "d", "e"}, "more than are kept"
