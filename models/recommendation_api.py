@@ -88,7 +88,32 @@ class QueryPart(Closed):
         return prompt if prompt is None else storable_text(prompt)
 
 
-class RecommendationRequest(Closed):
+class Arrangement(Closed):
+    """Which part of a ranking is answered, and how it is arranged."""
+
+    number_of_images: Annotated[int, Field(ge=1, le=MAX_RECOMMENDATIONS)] = DEFAULT_RECOMMENDATIONS
+    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = Field(
+        default=0, description="How many of the best to skip."
+    )
+    min_score: Score | None = Field(
+        default=None, description="Leave out what scores below; overrides the shop's own floor."
+    )
+    group_by: Literal["product_id"] | None = Field(default=None, description="One answer per product.")
+    group_size: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=1, description="With group_by: photos per product, the best and its variants."
+    )
+    diversity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="0: by score alone; 1: as unlike each other as can be. Folds near-duplicates.",
+    )
+
+    @property
+    def wanted(self) -> int | None:
+        """How many photos; None where the client leaves it to the service."""
+        return self.number_of_images if "number_of_images" in self.model_fields_set else None
+
+
+class RecommendationRequest(Arrangement):
     """What a shopper looks for: words, a photo, a photo of the shop, or several; and how to answer."""
 
     model_config = ConfigDict(
@@ -111,31 +136,10 @@ class RecommendationRequest(Closed):
         default=None, description="Several things to look for at once, instead of prompt, Photo and image_id."
     )
     negative_prompt: PromptText | None = Field(default=None, description="What the photos should not show.")
-
-    number_of_images: Annotated[int, Field(ge=1, le=MAX_RECOMMENDATIONS)] = DEFAULT_RECOMMENDATIONS
-    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = Field(
-        default=0, description="How many of the best to skip."
-    )
-    min_score: Score | None = Field(
-        default=None, description="Leave out what scores below; overrides the shop's own floor."
-    )
     filters: Filters | None = None
-    group_by: Literal["product_id"] | None = Field(default=None, description="One answer per product.")
-    group_size: Annotated[int, Field(ge=1, le=20)] = Field(
-        default=1, description="With group_by: photos per product, the best and its variants."
-    )
-    diversity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
-        default=None,
-        description="0: by score alone; 1: as unlike each other as can be. Folds near-duplicates.",
-    )
     facets: Annotated[list[FacetName], Field(min_length=1, max_length=MAX_FACETS)] | None = Field(
         default=None, description="Count matching photos by Category, Styles, AgeGroup or attributes.NAME."
     )
-
-    @property
-    def wanted(self) -> int | None:
-        """How many photos; None where the client leaves it to the service."""
-        return self.number_of_images if "number_of_images" in self.model_fields_set else None
 
     def parts(self) -> dict[str, QueryPart]:
         """What to look for, by the pointers of the fields that say it; each part is of one kind."""
@@ -172,6 +176,10 @@ class RecommendationRequest(Closed):
         if not alone and self.queries is None:
             raise ValueError("say what to look for: prompt, Photo, image_id or queries")
         return self
+
+
+class SimilarOptions(Arrangement):
+    """The query of a request for what is like one photo."""
 
 
 class Variant(ImagePublic):
@@ -213,4 +221,13 @@ class Recommendations(BaseModel):
     facets: dict[str, list[FacetCount]] | None = Field(
         default=None, description="By facet, the most frequent values first; null where none was asked for."
     )
+    took_ms: float
+
+
+class SimilarPhotos(BaseModel):
+    """What is most like one photo of the shop, best first."""
+
+    model: str
+    fallback_model: bool = Field(description="True while the bundled demo model stands in for FashionCLIP.")
+    recommendations: list[Recommendation]
     took_ms: float

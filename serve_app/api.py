@@ -27,6 +27,7 @@ from serve_app.routes import (
     prompts,
     recommendations,
     shops,
+    similar,
     staff,
     tags,
     taxonomies,
@@ -58,6 +59,7 @@ def create_api(services: Services) -> FastAPI:
     api.state.services = services
     for module in (
         image_collection,
+        similar,
         recommendations,
         tags,
         taxonomies,

@@ -7,7 +7,9 @@ import re
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-SHOPPER_PATHS = re.compile(r"/api/(recommendations|events|(categories|styles|age-groups)(/[0-9]+)?)/")
+SHOPPER_PATHS = re.compile(
+    r"/api/(recommendations|events|image-collection/[0-9]+/similar|(categories|styles|age-groups)(/[0-9]+)?)/"
+)
 EXPOSED = "RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
 PREFLIGHT_HEADERS = [
     (b"access-control-allow-origin", b"*"),

@@ -71,8 +71,7 @@ def _described(document: dict[str, Any]) -> dict[str, Any]:
         for operation in operations.values():
             _summarise(operation)
             _add_problems(path, operation)
-            for content in operation.get("requestBody", {}).get("content", {}).values():
-                components["schemas"] |= content["schema"].pop("$defs", {})
+            components["schemas"] |= _lifted_definitions(operation)
     components["responses"] = {status: _response(status) for status in _PROBLEMS}
     components["schemas"] = {
         name: schema for name, schema in components["schemas"].items() if name not in _OF_FASTAPI
@@ -98,6 +97,20 @@ def _add_problems(path: str, operation: dict[str, Any]) -> None:
     for status in bare | _implied(path, operation):
         responses[status] = {"$ref": f"#/components/responses/{status}"}
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _lifted_definitions(operation: dict[str, Any]) -> dict[str, Any]:
+    """The schemas that a body which a route describes by itself brings along, taken out of it."""
+    body, found = operation.get("requestBody", {}), dict[str, Any]()
+    contents = body.get("content", {}).items()
+    if any("$defs" in content["schema"] for _, content in contents):
+        plain = {}
+        for media_type, content in contents:
+            found |= content["schema"].get("$defs", {})
+            schema = {name: value for name, value in content["schema"].items() if name != "$defs"}
+            plain[media_type] = content | {"schema": schema}
+        operation["requestBody"] = body | {"content": plain}  # the route's own serves other applications, too
+    return found
 
 
 def _own(response: dict[str, Any]) -> bool:

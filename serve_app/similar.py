@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from db import matching
-from models.recommendation_api import RecommendationRequest
+from models.recommendation_api import RecommendationRequest, SimilarOptions
 from serve_app.add_image import get_image
 from serve_app.arrange import Arranged, arrange
 from serve_app.callers import Caller
@@ -25,25 +25,25 @@ class SimilarItems:
     took_ms: float
 
 
-async def similar(services: Services, caller: Caller, request: RecommendationRequest) -> SimilarItems:
-    """What is most like the photo ``request.image_id``; itself is left out and, where products are grouped,
-    its whole product.
+async def similar(services: Services, caller: Caller, image_id: int, options: SimilarOptions) -> SimilarItems:
+    """What is most like one photo; itself is left out and, where products are grouped, its whole product.
 
     Raises NotFound, Conflict (not embedded yet), InvalidInput, and what the ports raise.
     """
+    request = RecommendationRequest(image_id=image_id, **options.model_dump(exclude_unset=True))
     count = permitted_count(caller, request.wanted)
     started = time.perf_counter()
     query = await compose(services, caller.shop_id, request)
-    without = query.image_ids | await _own_product(services, caller.shop_id, request)
+    without = query.image_ids
+    if options.group_by is not None:
+        without |= await _of_its_product(services, caller.shop_id, image_id)
     search = Search(services, caller.shop_id, query.vector, without=without)
     places = await arrange(search, request, count, request.min_score, services.search.near_duplicate_score)
     return SimilarItems(places, (time.perf_counter() - started) * 1000)
 
 
-async def _own_product(services: Services, shop_id: int, request: RecommendationRequest) -> frozenset[int]:
-    if request.group_by is None or request.image_id is None:
-        return frozenset()
-    product_id = (await get_image(services, shop_id, request.image_id)).image.product_id
+async def _of_its_product(services: Services, shop_id: int, image_id: int) -> frozenset[int]:
+    product_id = (await get_image(services, shop_id, image_id)).image.product_id
     if product_id is None:
         return frozenset()
     query = partial(matching.rows_of_products, shop_id=shop_id, matching=EVERYTHING, product_ids=[product_id])

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from models.recommendation_api import MAX_QUERIES, RecommendationRequest, Recommendations
 from serve_app.recommend import recommend
-from serve_app.routes.bodies import body_fields, parsed_texts, photo_content, validated
+from serve_app.routes.bodies import body_fields, form_or_json, parsed_texts, photo_content, validated
 from serve_app.routes.dependencies import PresenterDep, PrompterDep, ServicesDep
 
 router = APIRouter(prefix="/api/recommendations", tags=["recommendations"])
@@ -17,18 +17,10 @@ JSON_TEXTS = ("queries", "filters", "facets")
 
 
 def _request_body() -> dict[str, Any]:
-    """OpenAPI of a body that is JSON or a form; FastAPI can declare only one of the two."""
-    schema = RecommendationRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    keys = {name: {"type": "string", "description": "Instead of a header."} for name in ("api_key", "APIKey")}
-    schema["properties"] |= keys
-    file = {"type": "string", "format": "binary", "description": "The file of a photo to look for."}
-    form = schema | {"properties": schema["properties"] | {"Photo": file}}
-    encoding = {name: {"contentType": "application/json"} for name in JSON_TEXTS}
-    content = {
-        "application/json": {"schema": schema},
-        "multipart/form-data": {"schema": form, "encoding": encoding},
-    }
-    return {"requestBody": {"content": content, "required": True}}
+    extra = form_or_json(RecommendationRequest)
+    form = extra["requestBody"]["content"]["multipart/form-data"]
+    form["encoding"] = {name: {"contentType": "application/json"} for name in JSON_TEXTS}
+    return extra
 
 
 @router.post("/", responses={409: {}, 413: {}, 415: {}}, openapi_extra=_request_body())

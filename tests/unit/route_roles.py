@@ -14,12 +14,13 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy.orm import Session
 from starlette.routing import BaseRoute, Mount
 
-from db import images, keys, prompts
+from db import embeddings, images, keys, prompts
 from models.prompt import Prompt
 from models.shop import ApiKey, KeyScope
 from models.staff import Staff, StaffSession
 from models.taxonomy import AgeGroup, Category, Style
 from serve_app.secrets import KeyMint
+from tests.fakes import MODEL, vector_of
 from tests.services import make_image
 from tests.unit.conftest import FakeService
 
@@ -61,6 +62,8 @@ def new_world(service: FakeService) -> World:
         _key(session, service.keys, world, "expired", owner.id).expires_at = datetime.now(UTC)
         image = images.insert(session, make_image(owner.id, name=world.canary))
         image.status = images.ImageStatus.FAILED
+        assert image.id is not None
+        embeddings.save(session, MODEL.key, [(image.id, image.photo_sha256, vector_of("photo"))])
         prompt = Prompt(
             id=uuid.uuid4(),
             shop_id=owner.id,

@@ -54,6 +54,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("PATCH", "/api/image-collection/{image_id}/"): Row(OWN_THING, json={"description": "new"}),
     ("DELETE", "/api/image-collection/{image_id}/"): Row("401 403 204 404 401 401 401"),
     ("POST", "/api/image-collection/{image_id}/retry/"): Row("401 403 202 404 401 401 401"),
+    ("GET", "/api/image-collection/{image_id}/similar/"): Row("401 200 200 404 401 401 401"),
     ("POST", "/api/recommendations/"): Row("401 200 200 200 401 401 401", json={"prompt": "a dress"}),
     ("POST", "/api/tags/"): Row("401 403 200 200 401 401 401", photo=True),
     ("POST", "/api/events/"): Row("401 201 200 404 401 401 401", json=CLICK),
