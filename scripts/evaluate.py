@@ -14,13 +14,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from scripts.evaluation import diversity, near_duplicates, no_match
+from scripts.evaluation import diversity, like_this, near_duplicates, no_match
 from scripts.evaluation import prompts as asked
 from scripts.evaluation.gallery import Gallery, at_random, embedded, every_combination, geometry_of
 from scripts.evaluation.metrics import mean_reciprocal_rank, own_ranks, precision_at, recall_at
 from scripts.garments.captions import caption
 from serve_app.checkpoints import Preprocessing
 from serve_app.encoder import FashionClipEncoder
+from serve_app.served_model import logit_scale
 
 DEMO_MODEL = Path(__file__).resolve().parent.parent / "assets" / "demo-clip"
 TARGETS = {
@@ -29,6 +30,7 @@ TARGETS = {
     **near_duplicates.TARGETS,
     **diversity.TARGETS,
     **no_match.TARGETS,
+    **like_this.TARGETS,
 }
 CHUNK = 256
 console = Console()
@@ -93,6 +95,7 @@ def evaluate(model: Path, dtype: str, scale: Scale) -> dict[str, object]:
     figures |= near_duplicates.figures(encoder, geometry, scale.seed, own, gallery)
     figures |= diversity.figures(encoder, gallery, pairs)
     figures |= no_match.figures(encoder, geometry, scale.seed, gallery)
+    figures |= like_this.figures(encoder, logit_scale(model), geometry, scale.seed, gallery)
     return {
         "model": str(model),
         "dtype": encoder.dtype,
