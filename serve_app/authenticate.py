@@ -37,8 +37,8 @@ def require_secret(caller: Caller) -> Caller:
     """Raises Forbidden for a publishable key."""
     if caller.scope is not KeyScope.SECRET:
         raise Forbidden(
-            "A publishable key (pk_…) may ask for recommendations and similar items, report events and read the "
-            "vocabularies, nothing else. Use a secret key (sk_…) from your server, never in a browser."
+            "A publishable key (pk_…) may ask for recommendations and similar items, report events and read "
+            "the vocabularies, nothing else. Use a secret key (sk_…) from your server, never in a browser."
         )
     return caller
 
