@@ -17,6 +17,7 @@ from serve_app.openapi import DescribedApi
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
 from serve_app.routes import (
     activation,
+    analytics,
     events,
     export,
     health,
@@ -71,6 +72,7 @@ def create_api(services: Services) -> FastAPI:
         usage,
         prompts,
         events,
+        analytics,
         export,
         media,
         health,

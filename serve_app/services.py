@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from configs.serving import AccountArgs, LimitArgs, PhotoArgs, SearchArgs
@@ -17,6 +18,8 @@ from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
 from serve_app.served_model import ServedModel
 from serve_app.zero_shot import TextVectors
+
+ANALYTICS_AT_ONCE = 2  # so that most connections stay with the shoppers
 
 
 @dataclass(frozen=True)
@@ -46,4 +49,5 @@ class Services:
     public_url: str | None = None
     trusted_proxies: int = 0
     exports: ExportTurns = field(default_factory=ExportTurns)
+    analytics_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ANALYTICS_AT_ONCE))
     text_vectors: TextVectors = field(default_factory=TextVectors)

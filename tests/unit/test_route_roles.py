@@ -58,6 +58,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/recommendations/"): Row("401 200 200 200 401 401 401", json={"prompt": "a dress"}),
     ("POST", "/api/tags/"): Row("401 403 200 200 401 401 401", photo=True),
     ("POST", "/api/events/"): Row("401 201 200 404 401 401 401", json=CLICK),
+    ("GET", "/api/analytics/prompts/"): Row(SHOP_ONLY),
+    ("GET", "/api/analytics/unmet-demand/"): Row(SHOP_ONLY),
     ("GET", "/api/categories/"): Row(READERS),
     ("POST", "/api/categories/"): Row("401 403 403 403 403 403 201", json={"name": "Kilts"}),
     ("GET", "/api/categories/{term_id}/"): Row(READERS, "/api/categories/{category_id}/"),
