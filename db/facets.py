@@ -18,7 +18,7 @@ from models.taxonomy import AgeGroup, Category, Style
 MAX_FACET_VALUES = 100
 ATTRIBUTE = "attributes."
 # The value itself, or each element of a list; no object, list or null.
-PLAIN_VALUES = '$[*] ? (@.type() == "string" || @.type() == "number" || @.type() == "boolean")'
+PLAIN_VALUES = '$ ? (@.type() == "string" || @.type() == "number" || @.type() == "boolean")'
 _TERMS: dict[str, tuple[Any, Any]] = {
     "Category": (Category, Image.category_id),
     "Styles": (Style, Image.style_id),
@@ -77,7 +77,9 @@ def _of_attribute(raw: Any) -> Any:
     plain = func.jsonb_path_query(raw.c.value, cast(PLAIN_VALUES, JSONPATH), type_=JSONB)
     elements = select(raw.c.value.label("raw"), plain.label("value"), raw.c.photos).distinct()
     empty = or_(
-        raw.c.value.is_(None), func.jsonb_typeof(raw.c.value) == "null", raw.c.value == cast("[]", JSONB)
+        raw.c.value.is_(None),
+        func.jsonb_typeof(raw.c.value) == "null",
+        raw.c.value == cast(literal("[]", String), JSONB),
     )
     none = select(raw.c.value, cast(null(), JSONB), raw.c.photos).where(empty)
     every = union_all(elements, none).subquery()

@@ -153,9 +153,9 @@ def _any_of(name: str, values: Sequence[Any]) -> ColumnElement[bool]:
 
 
 def _in_range(name: str, bounds: dict[str, float]) -> ColumnElement[bool]:
-    """By a JSON path, which is false, and no error, for what is not a number."""
+    """By a JSON path, which is false, and no error, for what is not a number. It looks into a list, once."""
     comparisons = " && ".join(f"@ {_COMPARISONS[bound]} ${bound}" for bound in bounds)
-    path = f'$[*] ? (@.type() == "number" && {comparisons})'
+    path = f'$ ? (@.type() == "number" && {comparisons})'
     return func.jsonb_path_exists(attribute(name), cast(path, JSONPATH), _json(bounds))
 
 

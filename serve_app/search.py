@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from sqlalchemy.orm import Session
 
+from configs.serving import SearchArgs
 from db import matching
 from db.images import ImageRow
 from db.matching import Matching
+from db.session import Database
 from models.filter_api import Filters
 from models.search import Hit, PhotoVersions
-from serve_app.ports import Vector
-from serve_app.services import Services
+from serve_app.ports import Vector, VectorIndex
 
 T = TypeVar("T")
 
@@ -39,6 +40,19 @@ class Scored:
     score: float
 
 
+class SearchParts(Protocol):
+    """What of ``Services`` a search needs."""
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def index(self) -> VectorIndex: ...
+
+    @property
+    def search(self) -> SearchArgs: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What may answer. ``photos``: those that match; None: more than are compared one by one."""
@@ -47,7 +61,7 @@ class Candidates:
     photos: PhotoVersions | None
 
 
-async def candidates(services: Services, shop_id: int, filters: Filters | None) -> Candidates | None:
+async def candidates(services: SearchParts, shop_id: int, filters: Filters | None) -> Candidates | None:
     """The photos that match; None without filters. Raises UnknownReference for a term that does not exist."""
     if filters is None or not filters.model_fields_set:
         return None
@@ -65,7 +79,7 @@ class Search:
 
     def __init__(
         self,
-        services: Services,
+        services: SearchParts,
         shop_id: int,
         vector: Vector,
         *,
