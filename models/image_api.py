@@ -24,7 +24,7 @@ def _parsed_json(value: Any) -> Any:
         return {}
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError("must be a JSON object") from error
 
 

@@ -16,6 +16,7 @@ from models.errors import AppError, InvalidInput, NotAuthenticated
 
 logger = logging.getLogger("serve_app")
 MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 100
 _SECRET_FIELD = re.compile(r"key|password|token", re.IGNORECASE)
 _CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 415: "media_type_unsupported"}
 
@@ -57,7 +58,7 @@ async def app_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def validation_error(request: Request, error: Exception) -> JSONResponse:
-    found = cast(RequestValidationError, error).errors()
+    found = cast(RequestValidationError, error).errors()[:MAX_ERRORS]
     errors = [{"pointer": _pointer(one), "detail": _sentence(one)} for one in found]
     detail = "; ".join(f"{one['pointer'].lstrip('/') or 'body'}: {one['detail']}" for one in errors[:5])
     status, code, title = InvalidInput.status_code, InvalidInput.code, InvalidInput.title

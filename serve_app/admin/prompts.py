@@ -37,7 +37,17 @@ class PromptView(ShopRecordView, model=Prompt):
         *("created_at", "shop", "prompt", "number_recommended", "results", "no_match", "duration_ms"),
     ]
     column_details_list: ClassVar[Any] = [
-        *("id", "created_at", "shop", "api_key_id", "prompt", "filters", "number_recommended", "results"),
+        *(
+            "id",
+            "created_at",
+            "shop",
+            "api_key_id",
+            "prompt",
+            "query",
+            "filters",
+            "number_recommended",
+            "results",
+        ),
         *("no_match", "duration_ms", "model_key"),
     ]
     column_formatters: ClassVar[Any] = {"shop": cells.shop, "prompt": cells.short, "results": result_count}

@@ -20,7 +20,7 @@ from models.errors import InvalidInput, PhotoMissing
 
 Model = TypeVar("Model", bound=BaseModel)
 MULTIPART, URL_ENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
-MAX_JSON_MARKS = 100_000  # a long text is parsed in no time, many small values are not
+MAX_JSON_MARKS = 30_000  # a long text is parsed and validated in no time, many small values are not
 _KEY_FIELDS = {"api_key", "APIKey"}
 
 

@@ -46,6 +46,7 @@ PHOTO_FIELDS = (
     "attributes",
     "product_url",
 )
+QUERY_FIELDS = ("queries", "Photo", "image_id", "negative_prompt", "filters", "facets", "offset", "diversity")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,7 @@ PHOTO_FIELDS = (
         ({"product_url": "javascript:alert(1)"}, "/product_url"),
         ({"attributes": [1]}, "/attributes"),
         ({"attributes": "{"}, "/attributes"),
+        ({"attributes": "[" * 25_000}, "/attributes"),
         ({"attributes": {"a": "x" * 17_000}}, ""),
         ({"name": "a\x00b"}, ""),
         ({"attributes": {"a\x00": 1}}, ""),
@@ -251,13 +253,20 @@ def test_no_form_breaks_the_upload(shop: ShopClient, fields: dict[str, bytes], w
 @fuzz
 @given(
     body=st.dictionaries(
-        st.sampled_from(["prompt", "number_of_images", "api_key"]) | text, json_values, max_size=4
+        st.sampled_from(["prompt", "number_of_images", "api_key", *QUERY_FIELDS]) | text,
+        json_values,
+        max_size=4,
     )
     | json_values
 )
 @example(body={"prompt": "\ud800"})
 @example(body={"prompt": "x", "number_of_images": float("nan")})
 @example(body={"prompt": "x", "api_key": "\ud800"})
+@example(body={"queries": [{"prompt": "x", "weight": 5e-324}, {"prompt": "y", "weight": 100}]})
+@example(body={"queries": [None, 1, "x", [], {"Photo": {}}]})
+@example(body={"image_id": 2**31 - 1, "Photo": None})
+@example(body={"Photo": "data:"})
+@example(body={"Photo": "data:image/png;base64,\ud800"})
 def test_no_json_breaks_a_prompt(shop: ShopClient, body: Any) -> None:
     content = json.dumps(body).encode()
     for headers in (shop.headers, {}):
@@ -265,6 +274,22 @@ def test_no_json_breaks_a_prompt(shop: ShopClient, body: Any) -> None:
             "POST", RECOMMENDATIONS, content=content, headers=headers | {"Content-Type": "application/json"}
         )
         assert_handled(answer, 200)
+
+
+@fuzz
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(["prompt", "number_of_images", *QUERY_FIELDS]) | text,
+        text.map(lambda one: one.encode("utf-8", "ignore"))
+        | json_values.map(lambda one: json.dumps(one).encode()),
+        max_size=4,
+    )
+)
+@example(fields={"queries": b'[{"Photo": "/9j/"}]'})
+@example(fields={"filters": b"[" * 29_000, "prompt": b"x"})
+def test_no_form_breaks_a_prompt(shop: ShopClient, fields: dict[str, bytes]) -> None:
+    files = {name.encode("utf-8", "ignore").decode(): (None, value) for name, value in fields.items()}
+    assert_handled(shop.request("POST", RECOMMENDATIONS, files=files or {"a": (None, b"")}), 200)
 
 
 @fuzz
