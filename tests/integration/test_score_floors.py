@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from random import Random
 from typing import Any, cast
 
 import numpy as np
@@ -165,24 +165,38 @@ def test_a_shop_that_goes_away_holds_nobody_up(database: Database, shop_id: int)
         assert score_floors.find(session, shop_id, MODEL) is None
 
 
-def test_workers_that_finish_photos_of_the_same_shops_do_not_deadlock(database: Database) -> None:
-    shops, failures = [create_shop(database) for _ in range(6)], []
+def waiting(database: Database) -> int:
+    """Transactions in this database that wait for a lock."""
+    here = "datname = current_database() AND wait_event_type = 'Lock'"
+    with database.transaction() as session:
+        return session.scalars(text(f"SELECT count(*) FROM pg_stat_activity WHERE {here}")).one()
 
-    def work_on(seed: int) -> None:
-        rng = Random(seed)
+
+def test_workers_that_finish_photos_of_the_same_shops_do_not_deadlock(database: Database) -> None:
+    """The first waits for the second's shop before the second comes: in any other order they would block."""
+    low, high = create_shop(database), create_shop(database)
+    note(database, low, high)
+    failures: list[BaseException] = []
+
+    def finish_photos(*shop_ids: int) -> None:
         try:
-            for _ in range(15):
-                note(database, *rng.sample(shops, 4))
+            note(database, *shop_ids)
         except BaseException as error:  # noqa: BLE001 - reported by the assertion below
             failures.append(error)
 
-    threads = [threading.Thread(target=work_on, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
+    threads = [threading.Thread(target=finish_photos, args=pair) for pair in ((high, low), (low, high))]
+    with database.transaction() as session:
+        session.execute(text("SELECT FROM score_floor WHERE shop_id = :id FOR UPDATE"), {"id": high})
+        for already, thread in enumerate(threads):
+            thread.start()
+            deadline = time.monotonic() + 10
+            while waiting(database) == already and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert waiting(database) == 2
     for thread in threads:
         thread.join()
     assert failures == []
-    assert sum(row(database, shop_id).revision for shop_id in shops) == 6 * 15 * 4
+    assert [row(database, shop_id).revision for shop_id in (low, high)] == [3, 3]
 
 
 def parts(database: Database, index: MatrixIndex) -> IndexingParts:
