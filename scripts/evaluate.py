@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from scripts.evaluation import diversity, like_this, near_duplicates, no_match, zero_shot
+from scripts.evaluation import diversity, like_this, near_duplicates, no_match, themes, zero_shot
 from scripts.evaluation import prompts as asked
 from scripts.evaluation.gallery import Gallery, at_random, embedded, every_combination, geometry_of
 from scripts.evaluation.metrics import mean_reciprocal_rank, own_ranks, precision_at, recall_at
@@ -31,6 +31,7 @@ TARGETS = {
     **diversity.TARGETS,
     **no_match.TARGETS,
     **like_this.TARGETS,
+    **themes.TARGETS,
     **zero_shot.TARGETS,
 }
 CHUNK = 256
@@ -99,6 +100,7 @@ def evaluate(model: Path, dtype: str, scale: Scale) -> dict[str, object]:
     figures |= like_this.figures(encoder, logit_scale(model), geometry, scale.seed, gallery)
     catalogue = no_match.demo_catalogue(encoder, geometry).photos
     figures |= zero_shot.figures(encoder, logit_scale(model), scale.seed, own, catalogue)
+    figures |= themes.figures(encoder, scale.seed)
     return {
         "model": str(model),
         "dtype": encoder.dtype,
