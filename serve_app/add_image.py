@@ -6,6 +6,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy.orm import Session
@@ -146,8 +147,7 @@ def _update(
     given = changes.model_dump(include=changes.model_fields_set)
     for name, value in given.items():
         setattr(image, TERM_COLUMNS.get(name, name), value)
-    # What the shop says of a term is no suggestion any more, and is never filled in again.
-    image.suggestions = image.suggestions | dict.fromkeys(given.keys() & TERM_COLUMNS.keys())
+    _note_decided(image, given)
     image.updated_at = datetime.now(UTC)
     images.save(session, image)  # before the file, so that a sku that is taken leaves none behind
     if replacement is None or replacement[1].sha256 == image.photo_sha256:
@@ -157,6 +157,14 @@ def _update(
     media.save(image.photo_key, photo)
     images.replace_photo(image, _photo_columns(photo, info))
     return replaced_key
+
+
+def _note_decided(image: Image, given: dict[str, Any]) -> None:
+    """What the shop says of a term is no suggestion any more, and is not filled in again until it asks."""
+    if given.get("auto_tag"):
+        image.suggestions = {name: mark for name, mark in image.suggestions.items() if mark is not None}
+        image.metadata_revision += 1  # the Indexer looks at it
+    image.suggestions = image.suggestions | dict.fromkeys(given.keys() & TERM_COLUMNS.keys())
 
 
 def _remove_file(media: MediaStore, key: str) -> None:

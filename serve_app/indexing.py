@@ -42,6 +42,7 @@ class IndexParts:
     version_id: int
     model_key: str
     args: IndexerArgs
+    judge: Judge
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,6 @@ class IndexingParts(IndexParts):
     media: MediaStore
     geometry: ImageGeometry
     max_pixels: int
-    judge: Judge
 
 
 def embed_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim) -> int:
@@ -92,11 +92,13 @@ def delete_claim(parts: IndexingParts, claim: Claim) -> int:
 def update_metadata(parts: IndexParts, embedder: BulkTextEmbedder, claim: Claim) -> int:
     """Write the claimed photos' terms, and their vectors where text has or had a weight, into the index.
 
+    Terms that are missing since ``auto_tag`` was asked for are filled in first.
     Returns the number of photos that it is right about then. They are found by prompts all the time. Chroma
     ignores ids that it does not have.
     """
     photos = _renewed(parts, claim, claim.photos)
     try:
+        photos = _filled_in(parts, embedder, claim, photos)
         texts = _texts(parts, embedder, claim, photos)
         vectors = reweighted(parts.database, parts.model_key, photos, texts)
         for shop_id, own in _by_shop(photos).items():
@@ -119,6 +121,23 @@ def update_metadata(parts: IndexParts, embedder: BulkTextEmbedder, claim: Claim)
             session, parts.model_key, {one.shop_id for one in photos if one.image_id in new}
         )
     return len(held)
+
+
+def _filled_in(
+    parts: IndexParts, embedder: BulkTextEmbedder, claim: Claim, photos: list[ClaimedPhoto]
+) -> list[ClaimedPhoto]:
+    """The photos, their missing terms filled in by their stored vectors."""
+    found = parts.judge.states(photos)
+    states = {image_id: TermState(state.missing) for image_id, state in found.items() if state.missing}
+    if not states:
+        return photos
+    vocabularies = parts.judge.vocabularies(embedder, states)
+    vectors: dict[int, Vector] = {}
+    with parts.database.transaction() as session:
+        for shop_id, own in _by_shop([one for one in photos if one.image_id in states]).items():
+            ids = [one.image_id for one in own]
+            vectors |= embeddings.load(session, shop_id, parts.model_key, ids)
+    return parts.judge.fill(claim.token, photos, parts.judge.judge(states, vocabularies, vectors))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from db.session import Database
 from db.vocabularies import Term
 from db.work import ClaimedPhoto
 from models.search import Hit
+from serve_app.context import ServingContext
 from serve_app.ports import BulkTextEmbedder, Vector
 from serve_app.zero_shot import TEMPLATES, TextVectors, confidences, texts_of
 
@@ -58,6 +59,12 @@ class Judge:
     args: TagArgs
     near_duplicate_score: float
     texts: TextVectors = field(default_factory=TextVectors)
+
+    @classmethod
+    def of(cls, context: ServingContext, database: Database) -> Self:
+        """As the service is configured."""
+        model, args = context.model, context.args
+        return cls(database, model.key, model.logit_scale, args.tags, args.search.near_duplicate_score)
 
     def states(self, photos: Sequence[ClaimedPhoto]) -> dict[int, TermState]:
         """Which of the photos' terms are to be judged, by photo."""

@@ -28,6 +28,7 @@ from serve_app.deployments.work_loop import WorkLoop
 from serve_app.handles import BulkTextEmbedderHandle, TextEmbedderHandle
 from serve_app.housekeeping import EVERY_S, tidy
 from serve_app.indexing import IndexParts, update_metadata
+from serve_app.judge_photos import Judge
 from serve_app.mailer import Mailer, send_mail
 from serve_app.score_floor import FloorCalibration
 from serve_app.secrets import LinkMint
@@ -161,7 +162,14 @@ def _index_parts(context: ServingContext, database: Database) -> IndexParts:
     if address is None:
         raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
     vectors = VectorStore(address, context.args.collection)
-    return IndexParts(database, vectors, context.version_id, context.model.key, context.args.indexer)
+    return IndexParts(
+        database=database,
+        vectors=vectors,
+        version_id=context.version_id,
+        model_key=context.model.key,
+        args=context.args.indexer,
+        judge=Judge.of(context, database),
+    )
 
 
 def _mailer(lifetime_h: float) -> Mailer:

@@ -21,13 +21,6 @@ def indexing_parts(context: ServingContext) -> IndexingParts:
     if settings.chroma_url is None or settings.media_url is None:
         raise ConfigurationError("CHROMA_URL and MEDIA_URL must be set on every machine.")
     database = Database.configured(connections=2)
-    judge = Judge(
-        database=database,
-        model_key=context.model.key,
-        logit_scale=context.model.logit_scale,
-        args=args.tags,
-        near_duplicate_score=args.search.near_duplicate_score,
-    )
     return IndexingParts(
         database=database,
         media=MediaStore(settings.media_url),
@@ -36,6 +29,6 @@ def indexing_parts(context: ServingContext) -> IndexingParts:
         model_key=context.model.key,
         geometry=context.model.geometry,
         max_pixels=args.photos.max_pixels,
-        judge=judge,
+        judge=Judge.of(context, database),
         args=args.indexer,
     )

@@ -27,6 +27,7 @@ from tests.fakes import FakeBulkTextEmbedder, vector_of
 from tests.services import Photos
 
 VERSION = 7
+MODEL_KEY = "some/model@1"
 NO_TEXTS = cast(BulkTextEmbedder, None)  # no shop here gives text a weight
 
 
@@ -75,9 +76,13 @@ def expire(photos: Photos, image_id: int) -> None:
     photos.change(lambda image: setattr(image, "lease_until", past), image_id)
 
 
+def judge_of(database: Database) -> Judge:
+    return Judge(database, MODEL_KEY, 20.0, TagArgs(), 0.98)
+
+
 def parts_of(database: Database, index: SlowIndex) -> IndexParts:
     args = IndexerArgs(retry_delay_s=30)
-    return IndexParts(database, cast(VectorStore, index), VERSION, "some/model@1", args)
+    return IndexParts(database, cast(VectorStore, index), VERSION, MODEL_KEY, args, judge_of(database))
 
 
 def embedding_parts(database: Database, index: SlowIndex) -> IndexingParts:
@@ -88,10 +93,10 @@ def embedding_parts(database: Database, index: SlowIndex) -> IndexingParts:
         version_id=VERSION,
         args=IndexerArgs(retry_delay_s=30),
         media=cast(MediaStore, None),
-        model_key="some/model@1",
+        model_key=MODEL_KEY,
         geometry=cast(ImageGeometry, None),
         max_pixels=1,
-        judge=Judge(database, "some/model@1", 20.0, TagArgs(), 0.98),
+        judge=judge_of(database),
     )
 
 
@@ -153,7 +158,7 @@ def test_a_vector_that_a_hanging_call_writes_late_is_written_again(
 ) -> None:
     (image_id,) = photos.add(1, photo_sha256="a" * 64)
     with database.transaction() as session:
-        embeddings.save(session, "some/model@1", [(image_id, "a" * 64, vector_of("photo"))])
+        embeddings.save(session, MODEL_KEY, [(image_id, "a" * 64, vector_of("photo"))])
 
     def claimed_photo() -> Claim:
         with database.transaction() as session:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, text, update
 from sqlmodel import col
 
-from configs.serving import IndexerArgs
+from configs.serving import IndexerArgs, TagArgs
 from db import embeddings, score_floors, work
 from db.media import MediaStore
 from db.score_floors import ClaimedFloor
@@ -28,6 +28,7 @@ from models.search import Hit
 from models.shop import Shop, ShopStatus
 from serve_app import score_floor
 from serve_app.indexing import IndexingParts, IndexParts, delete_claim, embed_claim
+from serve_app.judge_photos import Judge
 from serve_app.photos import ImageGeometry
 from serve_app.ports import BulkEmbedders
 from serve_app.score_floor import FloorCalibration
@@ -235,7 +236,8 @@ async def calibrated(
     database: Database, index: MatrixIndex, embedder: FakeTextEmbedder, calibration: Any = None
 ) -> FloorCalibration:
     """One due floor, computed."""
-    parts = IndexParts(database, cast(VectorStore, index), 1, MODEL, IndexerArgs(retry_delay_s=30))
+    judge = Judge(database, MODEL, 20.0, TagArgs(), 0.98)
+    parts = IndexParts(database, cast(VectorStore, index), 1, MODEL, IndexerArgs(retry_delay_s=30), judge)
     calibration = calibration or FloorCalibration(parts, embedder)
     age(database, "changed_at", QUIET_S)
     await calibration.calibrate(claimed(database))

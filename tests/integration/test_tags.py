@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from io import BytesIO
 from typing import Any
 
@@ -61,6 +62,21 @@ def test_what_the_shop_left_out_is_filled_in_and_marked(
     assert (stated["category_name"], "Category" in stated["suggestions"]) == ("Bags", False)
     untouched = catalogue.add(garment("hat", "red"), wait_s=WAIT_S)
     assert (untouched["Category"], untouched["suggestions"]) == (None, {})
+
+
+def test_terms_that_are_asked_for_later(catalogue: ShopClient) -> None:
+    photo = catalogue.add(garment("boots", "brown"), wait_s=WAIT_S)
+    other = catalogue.add(garment("dress", "navy"), wait_s=WAIT_S)
+    image_id, embedded_at = other["ImageID"], other["embedded_at"]
+    catalogue.patch(image_id, Category=None)
+    answer = catalogue.patch(image_id, auto_tag=True).json()
+    assert answer["status"] == "embedded"
+    deadline = time.monotonic() + WAIT_S
+    while not (found := catalogue.read(image_id))["suggestions"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (found["category_name"], found["embedded_at"]) == ("Dresses", embedded_at)
+    assert catalogue.read(photo["ImageID"])["suggestions"] == {}, "it was not asked for"
 
 
 def test_the_index_has_what_was_filled_in(stack: Stack, catalogue: ShopClient) -> None:
