@@ -127,7 +127,7 @@ class Judge:
             return
         stated = {term.id: share for term, share in zip(vocabulary.terms, shares, strict=True)}
         category = state.stated_category
-        if category is not None and self._contradicted(stated.get(category, 1.0), suggestion.confidence):
+        if category is not None and self.contradicted(stated.get(category, 1.0), suggestion.confidence):
             judgement.warnings.append(
                 {
                     "code": "category_contradicted",
@@ -138,7 +138,8 @@ class Judge:
                 }
             )
 
-    def _contradicted(self, stated: float, best: float) -> bool:
+    def contradicted(self, stated: float, best: float) -> bool:
+        """Whether confidences of the stated category and of the best one are worth a warning."""
         return stated < self.args.contradicted_below and best >= self.args.contradicted_by
 
     def fill(

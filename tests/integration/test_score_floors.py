@@ -200,6 +200,10 @@ def test_workers_that_finish_photos_of_the_same_shops_do_not_deadlock(database: 
     assert [row(database, shop_id).revision for shop_id in (low, high)] == [3, 3]
 
 
+def judge_of(database: Database) -> Judge:
+    return Judge(database, MODEL, 20.0, TagArgs(), 0.98)
+
+
 def parts(database: Database, index: MatrixIndex) -> IndexingParts:
     """For photos whose vectors are known: no file is read."""
     return IndexingParts(
@@ -208,6 +212,7 @@ def parts(database: Database, index: MatrixIndex) -> IndexingParts:
         1,
         MODEL,
         IndexerArgs(retry_delay_s=30),
+        judge_of(database),
         media=cast(MediaStore, index),
         geometry=cast(ImageGeometry, None),
         max_pixels=1,
@@ -236,8 +241,8 @@ async def calibrated(
     database: Database, index: MatrixIndex, embedder: FakeTextEmbedder, calibration: Any = None
 ) -> FloorCalibration:
     """One due floor, computed."""
-    judge = Judge(database, MODEL, 20.0, TagArgs(), 0.98)
-    parts = IndexParts(database, cast(VectorStore, index), 1, MODEL, IndexerArgs(retry_delay_s=30), judge)
+    args = IndexerArgs(retry_delay_s=30)
+    parts = IndexParts(database, cast(VectorStore, index), 1, MODEL, args, judge_of(database))
     calibration = calibration or FloorCalibration(parts, embedder)
     age(database, "changed_at", QUIET_S)
     await calibration.calibrate(claimed(database))
