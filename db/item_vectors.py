@@ -65,6 +65,15 @@ def photos_and_items(
     }
 
 
+def replaced(session: Session, model_key: str, image_ids: Collection[int]) -> dict[int, Array]:
+    """The vectors (d,) of the pixels, by image id, of those photos that the index has by another."""
+    query = select(col(Embedding.image_id), col(Embedding.vector)).where(
+        col(Embedding.model_key) == model_key, col(Embedding.image_id).in_(image_ids)
+    )
+    mixed = query.where(col(Embedding.item_vector).is_not(None))
+    return {image_id: _array(vector) for image_id, vector in session.execute(mixed)}
+
+
 def save_texts(session: Session, model_key: str, texts: Mapping[int, TextVector]) -> None:
     """Keep the texts' vectors, by image id; photos without a vector are left out."""
     if texts:

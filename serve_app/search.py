@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +12,14 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from configs.serving import SearchArgs
-from db import matching
+from db import item_vectors, matching
 from db.images import ImageRow
 from db.matching import Matching
 from db.session import Database
 from models.filter_api import Filters
 from models.search import Hit, PhotoVersions
 from serve_app.ports import Vector, VectorIndex
+from serve_app.served_model import ServedModel
 
 T = TypeVar("T")
 
@@ -51,6 +53,9 @@ class SearchParts(Protocol):
 
     @property
     def search(self) -> SearchArgs: ...
+
+    @property
+    def model(self) -> ServedModel: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +126,22 @@ class Search:
         return [Scored(known[hit.image_id], hit.score) for hit in hits]
 
     async def vectors(self, rows: Sequence[ImageRow]) -> Vector:
-        """The indexed vectors (n, d) of these photos, zeros for one that is gone by now."""
-        return await self._services.index.vectors(self._shop_id, _versions(rows))
+        """The vectors (n, d) of what these photos show, zeros for one that is gone by now.
+
+        Where the shop gives text a weight they are found by others, in which photos with the same words look
+        alike.
+        """
+        services, photos = self._services, _versions(rows)
+        of_pixels = partial(
+            item_vectors.replaced, model_key=services.model.key, image_ids=photos.ids.tolist()
+        )
+        indexed, others = await asyncio.gather(
+            services.index.vectors(self._shop_id, photos), services.database.read(of_pixels)
+        )
+        vectors = indexed.copy() if others else indexed
+        for place, row in enumerate(rows):
+            vectors[place] = others.get(row.image_id, indexed[place])
+        return vectors
 
     async def _as_indexed(self, count: int) -> tuple[list[Scored], bool]:
         """What the index finds, and whether that is all that was wanted and there is.

@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
+from db import embeddings, item_vectors
 from models.image import Image
 from models.shop import Shop, ShopStatus
 from tests.drawings import garment
-from tests.shop_client import ShopClient, assert_problem
+from tests.fakes import vector_of
+from tests.shop_client import RECOMMENDATIONS, ShopClient, assert_problem
 from tests.unit.conftest import FakeService
 
 MY_SHOP = "/api/shops/me/"
@@ -73,3 +75,21 @@ def test_a_shop_that_is_being_deleted_keeps_its_weight(service: FakeService, sho
     with service.database.transaction() as session:
         session.get_one(Shop, shop.shop_id).status = ShopStatus.DELETING
     assert_problem(set_weight(shop, 0.5), 401, "not_authenticated")
+
+
+def test_photos_with_the_same_words_do_not_look_the_same(service: FakeService, shop: ShopClient) -> None:
+    """With diversity, photos are folded by what they show, whatever they are found by."""
+    shown = {shop.add(garment(), name="Dress")["ImageID"]: words for words in ("silk", "wool", "silk")}
+    found_by = dict.fromkeys(shown, vector_of("dress"))
+    for image_id, vector in found_by.items():
+        service.embed(shop.shop_id, image_id, vector)
+    with service.database.transaction() as session:
+        rows = [(image_id, "0" * 64, vector_of(words)) for image_id, words in shown.items()]
+        embeddings.save(session, service.services.model.key, rows)
+        item_vectors.save_items(session, service.services.model.key, found_by)
+    body = {"prompt": "dress", "number_of_images": 5, "diversity": 0.5}
+    answer = shop.request("POST", RECOMMENDATIONS, json=body)
+    assert answer.status_code == 200, answer.text
+    silk, wool, same_silk = shown
+    found = {one["ImageID"]: one["near_duplicates"] for one in answer.json()["recommendations"]}
+    assert found == {silk: [same_silk], wool: []}
