@@ -11,6 +11,7 @@ from db.vectors import VectorStore
 from models.search import Hit, PhotoVersions
 from serve_app.exact_search import ExactSearch
 from serve_app.ports import Vector
+from serve_app.served_model import ServedModel
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,4 @@ class DirectParts:
     database: Database
     index: DirectIndex
     search: SearchArgs
+    model: ServedModel

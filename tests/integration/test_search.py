@@ -55,7 +55,7 @@ class Stocked:
 
     def parts(self, **args: int) -> DirectParts:
         exact = ExactSearch(self.database, MODEL, 2**20)
-        return DirectParts(self.database, DirectIndex(self.store, VERSION, exact), SearchArgs(**args))
+        return DirectParts(self.database, DirectIndex(self.store, VERSION, exact), SearchArgs(**args), MODEL)
 
     def save(self, new: dict[int, Vector]) -> None:
         """Vectors into PostgreSQL and Chroma."""
