@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -61,22 +61,33 @@ def fill(
         .with_for_update(key_share=True)
     )
     rows = {row.id: row for row in session.scalars(held)}
-    filled = []
-    for photo in photos:
-        row = rows.get(photo.image_id)
-        if row is None or row.photo_sha256 != photo.photo_sha256:
-            filled.append(photo)
-            continue
-        unchanged = row.metadata_revision == photo.metadata_revision
-        for field in _state(row).missing & suggested[photo.image_id].keys():
-            suggestion = suggested[photo.image_id][field]
-            if suggestion.term_id in living[field]:
-                setattr(row, TERM_COLUMNS[field], suggestion.term_id)
-                row.suggestions = row.suggestions | {field: round(suggestion.confidence, 4)}
-                row.updated_at = datetime.now(UTC)
-        session.flush()
-        filled.append(_described(session, photo, row) if unchanged else photo)
-    return filled
+    judged = [photo for photo in photos if _is_same(rows.get(photo.image_id), photo)]
+    unchanged = {
+        photo.image_id
+        for photo in judged
+        if rows[photo.image_id].metadata_revision == photo.metadata_revision
+    }
+    for photo in judged:
+        _fill_one(rows[photo.image_id], suggested[photo.image_id], living)
+    session.flush()
+    described = _described(session, unchanged)
+    return [
+        replace(photo, **described[photo.image_id]) if photo.image_id in unchanged else photo
+        for photo in photos
+    ]
+
+
+def _is_same(row: Image | None, photo: ClaimedPhoto) -> bool:
+    return row is not None and row.photo_sha256 == photo.photo_sha256
+
+
+def _fill_one(row: Image, suggested: Mapping[str, Suggestion], living: Mapping[str, set[int]]) -> None:
+    for field in _state(row).missing & suggested.keys():
+        suggestion = suggested[field]
+        if suggestion.term_id in living[field]:
+            setattr(row, TERM_COLUMNS[field], suggestion.term_id)
+            row.suggestions = row.suggestions | {field: round(suggestion.confidence, 4)}
+            row.updated_at = datetime.now(UTC)
 
 
 def _lock_terms(session: Session, field: str, suggested: Mapping[int, Mapping[str, Suggestion]]) -> set[int]:
@@ -96,7 +107,12 @@ def _state(image: Image) -> TermState:
     )
 
 
-def _described(session: Session, photo: ClaimedPhoto, image: Image) -> ClaimedPhoto:
-    session.refresh(image, ["metadata_revision"])  # the trigger's
-    terms = PhotoTerms(image.category_id, image.style_id, image.age_group_id)
-    return replace(photo, terms=terms, metadata_revision=image.metadata_revision)
+def _described(session: Session, image_ids: Collection[int]) -> dict[int, dict[str, Any]]:
+    """Terms with their revision, which the trigger counted on."""
+    terms = (col(Image.category_id), col(Image.style_id), col(Image.age_group_id))
+    query = select(col(Image.id), col(Image.metadata_revision), *terms).where(col(Image.id).in_(image_ids))
+    return {
+        image_id: {"terms": PhotoTerms(*ids), "metadata_revision": revision}
+        for image_id, revision, *ids in session.execute(query)
+        if image_id is not None
+    }

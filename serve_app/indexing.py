@@ -26,7 +26,7 @@ from db.work import Claim, ClaimedPhoto
 from models.errors import AppError, NotFound
 from models.search import TextVector
 from serve_app.item_vectors import reweighted, save_new, text_vectors
-from serve_app.judge_photos import NEAREST, Judge, Judgement, Vocabulary, Warning
+from serve_app.judge_photos import NEAREST, Judge, Judgement, PhotoWarning, Vocabulary
 from serve_app.photos import ImageGeometry, prepare_photo
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, BulkTextEmbedder, Pixels, Vector
 
@@ -283,7 +283,7 @@ def _near_duplicates(
     photos: list[ClaimedPhoto],
     records: list[VectorRecord],
     vectors: Mapping[int, Vector],
-) -> dict[int, Warning]:
+) -> dict[int, PhotoWarning]:
     """Of one shop's photos. Asked after they were written: of two at once, the later one meets the other."""
     shop_id = photos[0].shop_id
     queries = np.stack([record.vector for record in records])

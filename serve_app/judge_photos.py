@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from configs.serving import TagArgs
 from db import photo_tags, photo_warnings, vocabularies
@@ -24,7 +25,7 @@ from serve_app.ports import BulkTextEmbedder, Vector
 from serve_app.zero_shot import TEMPLATES, TextVectors, confidences, texts_of
 
 NEAREST = 8
-Warning = dict[str, Any]
+PhotoWarning = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Vocabulary:
     terms: list[Term]
     vectors: Mapping[str, Vector]
 
-    def confidences(self, photos: Vector, logit_scale: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def confidences(self, photos: Vector, logit_scale: float) -> NDArray[np.float64]:
         """(n, terms) for photos (n, d)."""
         labels = [TEMPLATES[self.field].label(term.name, term.description) for term in self.terms]
         return confidences(photos, labels, self.vectors, logit_scale)
@@ -46,7 +47,7 @@ class Judgement:
     """``suggested``: terms by field. ``warnings``: of a category that the photo contradicts."""
 
     suggested: dict[str, Suggestion] = field(default_factory=dict)
-    warnings: list[Warning] = field(default_factory=list)
+    warnings: list[PhotoWarning] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Judge:
         photos: Sequence[ClaimedPhoto],
         vectors: Mapping[int, Vector],
         hits: Sequence[Sequence[Hit]],
-    ) -> dict[int, Warning]:
+    ) -> dict[int, PhotoWarning]:
         """For each photo the one that looks most like it, of another product, if it looks the same.
 
         ``hits``: each photo's nearest in the index, which may weigh in texts; the photos' own vectors decide.
@@ -166,7 +167,7 @@ class Judge:
         ids = {hit.image_id for row in hits for hit in row} | {photo.image_id for photo in photos}
         with self.database.transaction() as session:
             twins = photo_warnings.twins(session, shop_id, self.model_key, ids)
-        found: dict[int, Warning] = {}
+        found: dict[int, PhotoWarning] = {}
         for photo, row in zip(photos, hits, strict=True):
             own = twins.get(photo.image_id)
             if own is None:

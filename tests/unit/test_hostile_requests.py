@@ -124,7 +124,7 @@ def test_a_content_length_that_is_no_number_of_ours(service: FakeService, length
 def test_only_photos_may_be_large(service: FakeService, path: str) -> None:
     answer: Any = service.http.post(path, content=b" " * (MAX_BODY_BYTES + 1))
     assert_problem(answer, 413, "body_too_large")
-    for taking_photos in ("/api/image-collection/", "/api/recommendations"):
+    for taking_photos in ("/api/image-collection/", "/api/recommendations", "/api/tags"):
         answer = service.http.post(taking_photos, content=b" " * (MAX_BODY_BYTES + 1))
         assert answer.status_code != 413
 
