@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.errors import AppError
-from serve_app.photos import PhotoInfo, PhotoLimits, check_photo, prepare_photo
+from serve_app.photos import PhotoInfo, PhotoLimits, check_photo, read_photo
 from serve_app.ports import Pixels, Vector
 from serve_app.services import Services
 
@@ -40,19 +40,16 @@ async def embed_photos(services: Services, photos: Mapping[str, bytes]) -> dict[
     if not photos:
         return {}
     prepared = [await asyncio.to_thread(_prepared, services, *photo) for photo in photos.items()]
-    vectors = await services.image_embedder.embed(np.stack([pixels for pixels, _ in prepared]))
-    infos = [info for _, info in prepared]
+    vectors = await services.image_embedder.embed(np.stack([pixels for _, pixels in prepared]))
     return {
         pointer: EmbeddedPhoto(vector, info.sha256)
-        for pointer, vector, info in zip(photos, vectors, infos, strict=True)
+        for pointer, vector, (info, _) in zip(photos, vectors, prepared, strict=True)
     }
 
 
-def _prepared(services: Services, pointer: str, photo: bytes) -> tuple[Pixels, PhotoInfo]:
-    limits = _limits(services)
+def _prepared(services: Services, pointer: str, photo: bytes) -> tuple[PhotoInfo, Pixels]:
     try:
-        info = check_photo(photo, limits)
-        return prepare_photo(photo, services.model.geometry, max_pixels=limits.max_pixels), info
+        return read_photo(photo, _limits(services), services.model.geometry)
     except AppError as error:
         raise error.at(pointer) from None
 

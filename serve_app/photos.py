@@ -107,19 +107,15 @@ def check_photo(data: bytes, limits: PhotoLimits | None = None) -> PhotoInfo:
 
     Raises PhotoEmpty, PhotoTooLarge (before anything is decoded), PhotoTypeUnsupported, PhotoUnreadable.
     """
-    limits = limits or PhotoLimits()
-    if not data:
-        raise PhotoEmpty("The photo is an empty file (0 bytes). Send the photo's content.")
-    if len(data) > limits.max_bytes:
-        raise PhotoTooLarge(
-            f"The photo has {len(data):,} bytes; the limit is {limits.max_bytes:,}. Send a smaller or more "
-            "compressed one."
-        )
-    photo = _decode(data, limits.max_pixels)
-    width, height = photo.size
-    if _orientation(photo) >= 5:
-        width, height = height, width
-    return PhotoInfo(_MEDIA_TYPES[_format_of(data)], width, height, hashlib.sha256(data).hexdigest())
+    return _info(data, _checked(data, limits or PhotoLimits()))
+
+
+def read_photo(
+    data: bytes, limits: PhotoLimits, geometry: ImageGeometry
+) -> tuple[PhotoInfo, NDArray[np.uint8]]:
+    """``check_photo`` and ``prepare_photo`` in one, which decodes once. Raises as they do."""
+    photo = _checked(data, limits)
+    return _info(data, photo), _prepared(photo, geometry)
 
 
 def prepare_photo(data: bytes, geometry: ImageGeometry, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -128,7 +124,28 @@ def prepare_photo(data: bytes, geometry: ImageGeometry, *, max_pixels: int = MAX
     Equal to transformers' CLIPImageProcessor (Pillow backend) up to rescaling and normalisation, which the
     encoder does on its device. Raises as ``check_photo`` does.
     """
-    photo = _decode(data, max_pixels)
+    return _prepared(_decode(data, max_pixels), geometry)
+
+
+def _checked(data: bytes, limits: PhotoLimits) -> Image.Image:
+    if not data:
+        raise PhotoEmpty("The photo is an empty file (0 bytes). Send the photo's content.")
+    if len(data) > limits.max_bytes:
+        raise PhotoTooLarge(
+            f"The photo has {len(data):,} bytes; the limit is {limits.max_bytes:,}. Send a smaller or more "
+            "compressed one."
+        )
+    return _decode(data, limits.max_pixels)
+
+
+def _info(data: bytes, photo: Image.Image) -> PhotoInfo:
+    width, height = photo.size
+    if _orientation(photo) >= 5:
+        width, height = height, width
+    return PhotoInfo(_MEDIA_TYPES[_format_of(data)], width, height, hashlib.sha256(data).hexdigest())
+
+
+def _prepared(photo: Image.Image, geometry: ImageGeometry) -> NDArray[np.uint8]:
     try:
         return np.asarray(_resize_and_crop(_as_rgb(_upright(photo)), geometry))
     except Exception as error:

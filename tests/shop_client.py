@@ -113,6 +113,9 @@ def assert_hidden_from(stranger: ShopClient, image_id: int) -> None:
         stranger.patch(image_id, name="Mine"),
         stranger.delete(image_id),
         stranger.retry(image_id),
+        stranger.request("GET", f"{PHOTOS}{image_id}/similar/"),
+        stranger.request("POST", RECOMMENDATIONS, json={"image_id": image_id}),
+        stranger.request("POST", RECOMMENDATIONS, json={"queries": [{"image_id": image_id}]}),
     )
     for answer in attempts:
         assert_problem(answer, 404, "not_found")
