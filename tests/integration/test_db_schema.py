@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlmodel import SQLModel
 
-from db import migrate, taxonomies, work
+from db import migrate, score_floors, taxonomies, work
 from db.session import Database
 from models.search import PhotoTerms
 from models.taxonomy import AgeGroup, Category, Style
@@ -84,6 +84,24 @@ def test_photos_from_before_the_terms_were_indexed_are_brought_up_to_date(empty:
         work.finish_embedded(session, embedding.token, embedding.photos)
         assert len(embedding.photos) == 1
         assert work.claim_metadata(session, limit=10, lease_s=60).photos == []
+    database.close()
+
+
+def test_a_catalogue_from_before_the_score_floors_gets_its_floor(empty: Engine) -> None:
+    migrate.upgrade(empty.url)
+    migrate.downgrade(empty.url, "0003")
+    version = "INSERT INTO index_version (model_key, dimension, state) VALUES ('some@1', 16, 'live')"
+    with empty.begin() as connection:
+        for statement in (OLD_PHOTOS, version):
+            connection.execute(text(statement))
+    migrate.upgrade(empty.url)
+    with empty.begin() as connection:
+        (shop_id,) = connection.scalars(text("SELECT id FROM shop"))
+    database = Database(empty.url, connections=1)
+    with database.transaction() as session:
+        claimed = score_floors.claim(session, "some@1", quiet_s=0, at_most_s=0, lease_s=60)
+        assert claimed is not None
+        assert (claimed.shop_id, claimed.revision) == (shop_id, 1)
     database.close()
 
 

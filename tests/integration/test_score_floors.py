@@ -216,7 +216,6 @@ def parts(database: Database, index: MatrixIndex) -> IndexingParts:
         media=cast(MediaStore, index),
         geometry=cast(ImageGeometry, None),
         max_pixels=1,
-        judge=Judge(database, MODEL, 20.0, TagArgs(), 0.98),
     )
 
 
