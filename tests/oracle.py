@@ -99,13 +99,13 @@ def without_near_duplicates(places: list[Place], rules: Rules) -> tuple[list[Pla
 
 
 def by_marginal_relevance(pool: list[Place], diversity: float) -> list[Place]:
-    chosen: list[Place] = []
-    left = list(pool)
+    alike = [[cosine(one.photo.vector, other.photo.vector) for other in pool] for one in pool]
+    chosen: list[int] = []
+    left = list(range(len(pool)))
     while left:
         gains = []
         for place in left:
-            likeness = [cosine(place.photo.vector, one.photo.vector) for one in chosen]
-            gain = (1 - diversity) * place.score - diversity * max(likeness, default=0.0)
-            gains.append(round(gain, 9))
+            nearest = max((alike[place][one] for one in chosen), default=0.0)
+            gains.append(round((1 - diversity) * pool[place].score - diversity * nearest, 9))
         chosen.append(left.pop(gains.index(max(gains))))
-    return chosen
+    return [pool[place] for place in chosen]

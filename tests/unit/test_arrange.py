@@ -151,3 +151,69 @@ def test_every_page_is_a_slice_of_the_oracles_answer(
 def unit(seed: int) -> Vector:
     vector = np.random.default_rng(seed).normal(size=DIMENSION)
     return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def shop_of(count: int, products: int = 0, seed: int = 0) -> list[Known]:
+    """Photos with vectors by lot, in turn of so many products; 0: without a product."""
+    dice = np.random.default_rng(seed)
+    vectors = dice.normal(size=(count, DIMENSION))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [
+        Known(number + 1, f"product {number % products}" if products else None, vector.astype(np.float32))
+        for number, vector in enumerate(vectors)
+    ]
+
+
+def test_a_plain_request_reads_its_page_and_no_vectors() -> None:
+    search = ListedPhotos(unit(0), shop_of(50))
+    assert len(page(search, number_of_images=5)) == 5
+    assert (search.deepest, search.vectors_read) == (5, 0)
+
+
+def test_a_diversified_page_reads_the_pool_and_no_more() -> None:
+    search = ListedPhotos(unit(0), shop_of(600))
+    rules = Rules(pool_places=100)
+    assert len(page(search, rules, number_of_images=5, diversity=0.4)) == 5
+    assert search.deepest == search.vectors_read == 125
+
+
+def test_pages_put_together_are_the_long_answer_with_the_real_limits() -> None:
+    copies = [Known(1000 + one.image_id, one.product_id, one.vector) for one in shop_of(300, 90)[::3]]
+    search = ListedPhotos(unit(1), shop_of(300, 90) + copies)
+    whole = all_places(search.query, search.photos, diversity=0.3)
+    assert len(whole) == 400 - len([place for place in whole if place.near_duplicates])
+    found = [
+        one
+        for offset in range(0, 330, 30)
+        for one in page(search, Rules(), number_of_images=30, offset=offset, diversity=0.3)
+    ]
+    assert as_answered(found) == as_expected(whole[:330], 0)
+
+
+def test_variants_are_found_however_far_below_they_rank() -> None:
+    search = ListedPhotos(unit(2), shop_of(400, 40))
+    answered = page(search, Rules(), number_of_images=3, group_by="product_id", group_size=10)
+    assert [len(one.variants) for one in answered] == [9, 9, 9]
+    assert as_answered(answered) == as_expected(all_places(search.query, search.photos, group_size=10)[:3], 0)
+
+
+def test_grouping_reads_deeper_until_enough_products_are_found() -> None:
+    flood = [Known(number, "flood", unit(3)) for number in range(1, 501)]
+    search = ListedPhotos(unit(3), [*flood, *(Known(900 + n, None, -unit(n)) for n in range(4))])
+    answered = page(search, Rules(), number_of_images=4, group_by="product_id")
+    assert [one.photo.row.image.product_id for one in answered] == ["flood", None, None, None]
+    assert not any(one.variants for one in answered)
+
+
+def test_a_product_may_have_the_number_of_a_photo_as_its_name() -> None:
+    search = ListedPhotos(unit(4), [Known(7, None, unit(4)), Known(8, "7", unit(4))])
+    assert len(page(search, group_by="product_id")) == 2
+
+
+def test_a_copy_of_a_copy_that_is_none_of_the_kept_stays() -> None:
+    kept, near, far = signs(0b0), signs(0b1), signs(0b111)
+    assert cosine(kept, near) >= RULES.near_duplicate_score > cosine(kept, far)
+    assert cosine(near, far) >= RULES.near_duplicate_score
+    search = ListedPhotos(kept, [Known(1, None, kept), Known(2, None, near), Known(3, None, far)])
+    answered = page(search, diversity=0)
+    assert [(one.photo.row.image_id, one.near_duplicates) for one in answered] == [(1, (2,)), (3, ())]
