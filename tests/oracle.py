@@ -99,7 +99,8 @@ def without_near_duplicates(places: list[Place], rules: Rules) -> tuple[list[Pla
 
 
 def by_marginal_relevance(pool: list[Place], diversity: float) -> list[Place]:
-    alike = [[cosine(one.photo.vector, other.photo.vector) for other in pool] for one in pool]
+    vectors = np.array([place.photo.vector for place in pool], np.float64)
+    alike = np.round(vectors @ vectors.T, 6).tolist()
     chosen: list[int] = []
     left = list(range(len(pool)))
     while left:

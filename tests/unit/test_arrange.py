@@ -120,15 +120,15 @@ def crowd(seed: int, count: int, product_count: int) -> list[Known]:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
-    photos=st.builds(crowd, st.integers(0, 999), st.integers(0, 50), st.integers(1, 30)),
+    photos=st.builds(crowd, st.integers(0, 999), st.integers(15, 45), st.integers(1, 20)),
     query=st.one_of(st.integers(0, 63).map(signs), st.integers(0, 99).map(unit)),
-    group_size=st.one_of(st.none(), st.integers(1, 4)),
+    group_size=st.sampled_from([None, 1, 3]),
     diversity=st.one_of(st.none(), st.sampled_from([0.0, 0.1, 0.3, 0.9, 1.0]), st.floats(0, 1)),
-    min_score=st.one_of(st.none(), st.sampled_from([0.0, 0.5, 0.625])),
-    offset=st.integers(0, 20),
-    count=st.integers(1, 30),
+    min_score=st.sampled_from([None, 0.0, 0.5, 0.625]),
+    offset=st.sampled_from([0, 1, 3, 6, 10, 50]),
+    count=st.sampled_from([1, 4, 15, 30]),
 )
 def test_every_page_is_a_slice_of_the_oracles_answer(
     photos: list[Known],
@@ -193,22 +193,34 @@ def test_pages_put_together_are_the_long_answer_with_the_real_limits() -> None:
 
 def test_variants_are_found_however_far_below_they_rank() -> None:
     search = ListedPhotos(unit(2), shop_of(400, 40))
-    answered = page(search, Rules(), number_of_images=3, group_by="product_id", group_size=10)
+    answered = page(search, Rules(), number_of_images=3, **GROUPED, group_size=10)
     assert [len(one.variants) for one in answered] == [9, 9, 9]
     assert as_answered(answered) == as_expected(all_places(search.query, search.photos, group_size=10)[:3], 0)
+
+
+def test_what_scores_too_little_is_no_variant_either() -> None:
+    query, near, far = signs(0b0), signs(0b1), signs(0b111)
+    search = ListedPhotos(query, [Known(1, "a", query), Known(2, "a", near), Known(3, "a", far)])
+    fields = {**GROUPED, "group_size": 3, "min_score": cosine(query, near)}
+    assert as_answered(page(search, **fields)) == [(1, 1, 1.0, [2], [])]
+
+
+def test_nothing_is_the_answer_of_a_shop_without_photos() -> None:
+    for fields in ({}, GROUPED, {"diversity": 0.5}, {**GROUPED, "diversity": 0.5, "offset": 10}):
+        assert page(ListedPhotos(unit(0), []), **fields) == []
 
 
 def test_grouping_reads_deeper_until_enough_products_are_found() -> None:
     flood = [Known(number, "flood", unit(3)) for number in range(1, 501)]
     search = ListedPhotos(unit(3), [*flood, *(Known(900 + n, None, -unit(n)) for n in range(4))])
-    answered = page(search, Rules(), number_of_images=4, group_by="product_id")
+    answered = page(search, Rules(), number_of_images=4, **GROUPED)
     assert [one.photo.row.image.product_id for one in answered] == ["flood", None, None, None]
     assert not any(one.variants for one in answered)
 
 
 def test_a_product_may_have_the_number_of_a_photo_as_its_name() -> None:
     search = ListedPhotos(unit(4), [Known(7, None, unit(4)), Known(8, "7", unit(4))])
-    assert len(page(search, group_by="product_id")) == 2
+    assert len(page(search, **GROUPED)) == 2
 
 
 def test_a_copy_of_a_copy_that_is_none_of_the_kept_stays() -> None:
