@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -20,12 +19,12 @@ from pathlib import Path
 
 import httpx
 
-from configs.settings import environment_names
-from models.errors import AppError, ConfigurationError
+from models.errors import AppError
 from scripts.catalogue import upload_catalogue, wait_until_indexed
 from scripts.console import log, out
 from scripts.contact_sheet import write_contact_sheet
 from scripts.create_shop import create_shop_in
+from scripts.own_service import start, stop, wait_until_it_runs
 from serve_app.data_directory import DataDirectory, write_secret
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -38,7 +37,6 @@ PROMPTS = (
     "a yellow handbag",
     "boots",
 )
-STOP_TIMEOUT_S = 30
 TOP = 5
 
 
@@ -50,7 +48,7 @@ def main() -> int:
     service: subprocess.Popen[bytes] | None = None
     try:
         directory = DataDirectory(temporary or arguments.data_dir)
-        service = _start(directory, arguments.model, arguments.port)
+        service = start(directory, arguments.model, arguments.port)
         with _client(directory, service) as client:
             _prepare(client, arguments.catalogue)
             if not arguments.serve:
@@ -65,30 +63,14 @@ def main() -> int:
         return 130
     finally:
         if service is not None:
-            _stop(service)
+            stop(service)
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _start(directory: DataDirectory, model: str | None, port: int) -> subprocess.Popen[bytes]:
-    """The launcher as a process of its own; its lines appear on our standard error."""
-    command = [sys.executable, "-m", "serve_app", "--data-dir", str(directory.path), "--port", str(port)]
-    command += ["--env-file", os.devnull, *(["--model", model] if model else [])]
-    # Demo data must never reach a database that the environment happens to name.
-    foreign = environment_names() | {"RAY_ADDRESS"}
-    environment = {name: value for name, value in os.environ.items() if name not in foreign}
-    # A session of its own: Ctrl-C reaches this process, which stops the service in order.
-    return subprocess.Popen(command, env=environment, start_new_session=True)
-
-
 def _client(directory: DataDirectory, service: subprocess.Popen[bytes]) -> httpx.Client:
     """Waits until the service announces itself; makes the demo shop at the first start."""
-    while (running := directory.running()) is None or running.pid != service.pid:
-        try:
-            service.wait(timeout=0.2)
-        except subprocess.TimeoutExpired:
-            continue
-        raise ConfigurationError("The service did not start; its message is above.")
+    running = wait_until_it_runs(directory, service)
     key_file = directory.path / "demo-key"
     if not key_file.exists():
         write_secret(
@@ -135,15 +117,6 @@ def _keep_serving(service: subprocess.Popen[bytes]) -> int:
         return service.wait()
     except KeyboardInterrupt:
         return 0
-
-
-def _stop(service: subprocess.Popen[bytes]) -> None:
-    service.terminate()
-    try:
-        service.wait(timeout=STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        log.print(f"The service did not stop within {STOP_TIMEOUT_S} s; killing it.")
-        service.kill()
 
 
 def _parser() -> argparse.ArgumentParser:

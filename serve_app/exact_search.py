@@ -11,7 +11,6 @@ from db import embeddings
 from db.session import Database
 from models.search import Hit, PhotoVersions
 from serve_app.ports import Vector
-from serve_app.served_model import ServedModel
 from serve_app.vector_cache import ShopVectors, VectorCache
 
 PHOTOS_PER_READ = 5_000
@@ -23,10 +22,10 @@ class ExactSearch:
     No vector is out of date: a photo is named with the revision of its vector, and an older one is not used.
     """
 
-    def __init__(self, database: Database, model: ServedModel, cache_bytes: int) -> None:
+    def __init__(self, database: Database, model_key: str, dimension: int, cache_bytes: int) -> None:
         self._database = database
-        self._cache = VectorCache(model.dimension, cache_bytes)
-        self._stored = partial(embeddings.indexed, model_key=model.key, dimension=model.dimension)
+        self._cache = VectorCache(dimension, cache_bytes)
+        self._stored = partial(embeddings.indexed, model_key=model_key, dimension=dimension)
 
     async def nearest(self, shop_id: int, vector: Vector, photos: PhotoVersions, k: int) -> list[Hit]:
         """At most ``k`` of these photos, best first. Raises DependencyUnavailable, DependencyTimeout."""

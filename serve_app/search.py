@@ -29,6 +29,7 @@ MAX_CANDIDATES = 10_000
 # Deeper pages come from exact search, where the shop is small enough: the index would be asked for so many
 # that it finds them less reliably.
 DEEP = 190
+DEEP_FACTOR = 4  # to name all photos of a shop costs less than to filter them
 PHOTOS_PER_CALL = 20_000
 SCORE_DECIMALS = 6
 EVERYTHING = Matching()
@@ -102,13 +103,14 @@ class Search:
     async def best(self, count: int) -> list[Scored]:
         """The first ``count`` of the matching photos, by falling score and, among equals, by rising id.
 
-        Exact where no more than ``search.exact_photos`` match; so are deep pages of shops that have no more.
+        Exact where no more than ``search.exact_photos`` match; so are deep pages of all photos of shops that
+        have up to four times as many.
         Otherwise as the index finds them, and still all that there are, as long as no more than
         ``search.max_exact_photos`` match.
         """
         limits = self._services.search
         if self._photos is None and not self._filtered and count > DEEP:
-            self._photos = await self._all(limits.exact_photos)
+            self._photos = await self._all(limits.exact_photos * DEEP_FACTOR)
         if self._photos is None:
             found, complete = await self._as_indexed(count)
             if complete:

@@ -39,8 +39,9 @@ class SearchIndex:
             raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
         self._store = VectorStore(address, context.args.collection)
         self._version_id = context.version_id
-        database = Database.configured(connections=DATABASE_CONNECTIONS)
-        self._exact = ExactSearch(database, context.model, context.args.search.cache_mb * 2**20)
+        database, model = Database.configured(connections=DATABASE_CONNECTIONS), context.model
+        cache_bytes = context.args.search.cache_mb * 2**20
+        self._exact = ExactSearch(database, model.key, model.dimension, cache_bytes)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply ``user_config`` without a restart."""

@@ -54,7 +54,7 @@ class Stocked:
     names: filter_oracle.Names
 
     def parts(self, **args: int) -> DirectParts:
-        exact = ExactSearch(self.database, MODEL, 2**20)
+        exact = ExactSearch(self.database, MODEL.key, MODEL.dimension, 2**20)
         return DirectParts(self.database, DirectIndex(self.store, VERSION, exact), SearchArgs(**args), MODEL)
 
     def save(self, new: dict[int, Vector]) -> None:

@@ -1,0 +1,142 @@
+"""Recall of the index, exactness and cost of filters: the parts alone, in this process.
+
+Timed is everything between a request's vector and the rows of its answer: the filters' resolution, the photos
+that match, the search, the rows. Not timed: HTTP, Ray Serve, the text tower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.serving import CollectionArgs, SearchArgs
+from db import index_versions, keys, migrate
+from db.session import Database
+from db.vectors import VectorStore
+from models.filter_api import Filters
+from scripts.measurement.clustered import Array, Clustered, clustered
+from scripts.measurement.direct_index import DirectIndex, DirectParts
+from scripts.measurement.filter_cases import cases
+from scripts.measurement.report import Figure, print_times
+from scripts.measurement.stock import Stock, store
+from serve_app.exact_search import ExactSearch
+from serve_app.local_services import LocalChroma, LocalPostgres
+from serve_app.photos import ImageGeometry
+from serve_app.search import Search, candidates
+from serve_app.served_model import ServedModel
+
+DIMENSION = 512
+TOP = 10
+CACHE_BYTES = 2**28
+MODEL = ServedModel(
+    source="",
+    name="measured",
+    revision="0" * 40,
+    key="measured@0/p1",
+    dimension=DIMENSION,
+    geometry=ImageGeometry(224, 224),
+    logit_scale=100.0,
+    fell_back=False,
+)
+
+
+def measure(directory: Path, photos: int, queries: int) -> list[Figure]:
+    """Prints a table of times; returns the figures."""
+    directory.mkdir(parents=True)
+    postgres, chroma = LocalPostgres(directory), LocalChroma(directory)
+    database: Database | None = None
+    try:
+        url = postgres.start()
+        migrate.upgrade(url)
+        database, index = Database(url), VectorStore(chroma.start(), CollectionArgs())
+        return asyncio.run(_measure(database, index, photos, queries))
+    finally:
+        if database is not None:
+            database.close()
+        chroma.stop()
+        postgres.stop()
+
+
+async def _measure(database: Database, index: VectorStore, photos: int, queries: int) -> list[Figure]:
+    with database.transaction() as session:
+        version = index_versions.ensure_live(session, MODEL.key, DIMENSION).id or 0
+        shop_id = keys.create_shop(session, "Measured", "measured@example.com").id or 0
+    vectors = clustered(photos, queries, DIMENSION, seed=7)
+    stock = store(database, index, (version, shop_id), MODEL.key, vectors)
+    exact = ExactSearch(database, MODEL.key, DIMENSION, CACHE_BYTES)
+    parts = DirectParts(database, DirectIndex(index, version, exact), SearchArgs(), MODEL)
+    figures = [
+        Figure(f"recall@{TOP} of the index, {name}", await _recall(parts, shop_id, stock, vectors, own), 0.99)
+        for name, own in (("photos", vectors.photo_queries), ("prompts", vectors.prompts))
+    ]
+    figures += await _filters(parts, shop_id, stock, vectors)
+    by_index = DirectParts(database, parts.index, SearchArgs(exact_photos=1), MODEL)
+    return figures + await _beyond(by_index, shop_id, stock, vectors)
+
+
+async def _recall(
+    parts: DirectParts, shop_id: int, stock: Stock, vectors: Clustered, queries: Array
+) -> float:
+    """How many of the exact first ``TOP`` are among the answer's; equals of the last count as well."""
+    shares = []
+    for query in queries:
+        found = await Search(parts, shop_id, query).best(TOP)
+        scores = vectors.photos @ query
+        worst = np.sort(scores)[-TOP]
+        place = np.searchsorted(stock.ids, [one.row.image_id for one in found])
+        shares.append(float((scores[place] >= worst - 1e-6).sum()) / TOP)
+    return float(np.mean(shares))
+
+
+async def _filters(parts: DirectParts, shop_id: int, stock: Stock, vectors: Clustered) -> list[Figure]:
+    """Each query with each filter, in turns; the answers against NumPy, in sets and order."""
+    times_s: dict[str, list[float]] = defaultdict(list)
+    right: dict[str, list[bool]] = defaultdict(list)
+    matching: dict[str, int] = {}
+    for query in vectors.prompts:
+        for name, (filters, mask) in cases(stock, vectors, query).items():
+            started = time.perf_counter()
+            found = await _answer(parts, shop_id, query, filters)
+            times_s[name].append(time.perf_counter() - started)
+            right[name].append(found == _oracle(stock, vectors, query, mask))
+            matching[name] = int(mask.sum())
+    print_times(f"From vector to rows, {len(stock.ids):,} photos of {DIMENSION} numbers", times_s, matching)
+    return [
+        Figure(f"first {TOP} equal NumPy's in set and order, {name}", float(np.mean(own)), 1.0)
+        for name, own in right.items()
+        if name != "no filter"
+    ]
+
+
+async def _beyond(parts: DirectParts, shop_id: int, stock: Stock, vectors: Clustered) -> list[Figure]:
+    """As in a shop where more match than are compared one by one: the index, then the filter."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    for query in vectors.prompts:
+        for name, (filters, mask) in cases(stock, vectors, query).items():
+            found = {image_id for image_id, _ in await _answer(parts, shop_id, query, filters)}
+            wanted = {image_id for image_id, _ in _oracle(stock, vectors, query, mask)}
+            shares[name].append(len(found & wanted) / len(wanted))
+    return [
+        Figure(f"recall@{TOP} by the index, filtered afterwards, {name}", float(np.mean(own)), 0.99)
+        for name, own in shares.items()
+    ]
+
+
+async def _answer(
+    parts: DirectParts, shop_id: int, query: Array, filters: dict[str, Any] | None
+) -> list[tuple[int, float]]:
+    wanted = None if filters is None else Filters.model_validate(filters)
+    found = await candidates(parts, shop_id, wanted)
+    best = await Search(parts, shop_id, query, candidates=found).best(TOP)
+    return [(one.row.image_id, one.score) for one in best]
+
+
+def _oracle(stock: Stock, vectors: Clustered, query: Array, mask: Any) -> list[tuple[int, float]]:
+    scores = np.round(vectors.photos[mask].astype(np.float64) @ query.astype(np.float64), 6)
+    order = np.lexsort((stock.ids[mask], -scores))[:TOP]
+    return list(zip(stock.ids[mask][order].tolist(), scores[order].tolist(), strict=True))
