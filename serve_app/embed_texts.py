@@ -15,7 +15,7 @@ TEXTS_AT_ONCE = 16
 async def embed_texts(embedder: TextEmbedder, texts: Sequence[str]) -> Vector:
     """(n, d) float32, unit length, for at least one text. Raises what the embedder raises.
 
-    A bounded number is under way at once, about one batch of the tower.
+    A bounded number is under way at once, about one batch of the tower; after an error none is any more.
     """
     turns = asyncio.Semaphore(TEXTS_AT_ONCE)
 
@@ -23,4 +23,9 @@ async def embed_texts(embedder: TextEmbedder, texts: Sequence[str]) -> Vector:
         async with turns:
             return (await embedder.embed(text)).vector
 
-    return np.stack(await asyncio.gather(*(one(text) for text in texts)))
+    try:
+        async with asyncio.TaskGroup() as group:
+            vectors = [group.create_task(one(text)) for text in texts]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return np.stack([vector.result() for vector in vectors])

@@ -73,22 +73,25 @@ class BulkImageEmbedderHandle:
 
 
 class BulkTextEmbedderHandle:
-    """The same for texts."""
+    """The same for texts. ``loop``: the running one on which this process calls the handle, if any does."""
 
-    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
+    def __init__(
+        self, handle: DeploymentHandle, timeout_s: float, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         self._embedder = TextEmbedderHandle(handle, timeout_s)
+        self._loop = loop
 
     def embed(self, texts: Sequence[str]) -> Vector:
-        return run_async(embed_texts(self._embedder, texts))
+        return run_async(embed_texts(self._embedder, texts), self._loop)
 
 
-def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` from an ordinary thread, on one event loop that lives as long as the process.
+def run_async(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None = None) -> T:
+    """Run ``work`` from an ordinary thread, on ``loop`` or one that lives as long as the process.
 
     Serve's throughput mode routes requests on the caller's loop: without one that keeps running,
-    ``DeploymentResponse.result()`` would wait for ever.
+    ``DeploymentResponse.result()`` would wait for ever, and a handle that is called on two fails on both.
     """
-    return asyncio.run_coroutine_threadsafe(work, _background_loop()).result()
+    return asyncio.run_coroutine_threadsafe(work, loop or _background_loop()).result()
 
 
 @lru_cache(maxsize=1)

@@ -55,7 +55,8 @@ class Indexer:
         self._context = context
         self._args = context.args.indexer
         self._image_embedder, self._text_embedder = image_embedder, text_embedder
-        self._texts = BulkTextEmbedderHandle(text_embedder, context.args.timeouts.embed_s)
+        loop = asyncio.get_running_loop()
+        self._texts = BulkTextEmbedderHandle(text_embedder, context.args.timeouts.embed_s, loop)
         self._database = Database.configured(connections=4)
         self._parts = _index_parts(context, self._database)
         embedder = TextEmbedderHandle(text_embedder, context.args.timeouts.embed_s)
