@@ -9,7 +9,7 @@ import pytest
 from tests.drawings import garment
 from tests.shop_client import PHOTOS, RECOMMENDATIONS, ShopClient, base64_text
 
-LOOKS = [(kind, colour) for kind in ("dress", "hat", "trousers") for colour in ("red", "blue", "black")]
+LOOKS = [(kind, colour) for kind in ("dress", "hat", "trousers") for colour in ("red", "blue")]
 
 
 def found(answer: Any) -> list[tuple[str, float]]:
@@ -48,6 +48,4 @@ def test_photos_are_asked_with_in_every_form(shop: ShopClient) -> None:
     assert in_red[0][0] == "red dress"
     alike(ask(Photo=base64_text(asked), prompt="but in red")[:1], in_red[:1])
     assert ask(prompt="a dress", negative_prompt="red")[0][0] != "red dress"
-    assert {name for name, _ in ask(image_id=own, prompt="a hat like this")[:3]} == {
-        "red hat", "blue hat", "black hat",
-    }  # fmt: skip
+    assert {name for name, _ in ask(image_id=own, prompt="a hat like this")[:2]} == {"red hat", "blue hat"}

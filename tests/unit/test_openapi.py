@@ -68,6 +68,20 @@ def test_errors_are_problems(service: FakeService, operations: Operations) -> No
     assert "application/json" in operations["GET", "/readyz"]["responses"]["503"]["content"]
 
 
+def test_bodies_with_photos_are_forms_or_json(operations: Operations) -> None:
+    for route in (
+        ("POST", "/api/image-collection/"),
+        ("PATCH", "/api/image-collection/{image_id}/"),
+        ("POST", "/api/recommendations/"),
+        ("POST", "/api/tags/"),
+    ):
+        content = operations[route]["requestBody"]["content"]
+        assert content.keys() == {"application/json", "multipart/form-data"}
+        for kind in content.values():
+            assert {"Photo", "APIKey"} <= kind["schema"]["properties"].keys()
+            assert "$defs" not in kind["schema"]
+
+
 def test_every_operation_says_in_words_what_it_does(operations: Operations) -> None:
     for route, operation in operations.items():
         assert len(operation["summary"].split()) > 1, route
