@@ -98,7 +98,7 @@ def test_no_photo_at_all(stack: Stack, shop: ShopClient) -> None:
         ({"prompt": ""}, "/prompt"),
         ({"prompt": "  \n "}, "/prompt"),
         ({"prompt": "x" * 1001}, "/prompt"),
-        ({"number_of_images": 5}, "/prompt"),
+        ({"number_of_images": 5}, ""),
         ({"prompt": "dress", "number_of_images": 0}, "/number_of_images"),
         ({"prompt": "dress", "number_of_images": 101}, "/number_of_images"),
         ({"prompt": "dress", "number_of_images": "many"}, "/number_of_images"),
