@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -19,6 +19,8 @@ from db.vocabularies import TABLES
 from db.work import ClaimedPhoto
 from models.image import TERM_COLUMNS, Image
 from models.search import PhotoTerms
+
+TERMS = (col(Image.category_id), col(Image.style_id), col(Image.age_group_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,9 @@ class Suggestion(NamedTuple):
 
 def states(session: Session, image_ids: Collection[int]) -> dict[int, TermState]:
     """By photo, of those that exist."""
-    rows = session.scalars(select(Image).where(col(Image.id).in_(image_ids))) if image_ids else ()
-    return {row.id: _state(row) for row in rows if row.id is not None}
+    query = select(col(Image.id), col(Image.auto_tag), col(Image.suggestions), *TERMS)
+    rows = session.execute(query.where(col(Image.id).in_(image_ids))) if image_ids else ()
+    return {row.id: _state(row) for row in rows}
 
 
 def fill(
@@ -97,7 +100,7 @@ def _lock_terms(session: Session, field: str, suggested: Mapping[int, Mapping[st
     return set(session.scalars(query.with_for_update(read=True, key_share=True))) if wanted else set()
 
 
-def _state(image: Image) -> TermState:
+def _state(image: Image | Row[Any]) -> TermState:
     empty = {field for field, column in TERM_COLUMNS.items() if getattr(image, column) is None}
     open_fields = {field for field in empty if image.suggestions.get(field, 0.0) is not None}
     by_model = image.suggestions.get("Category") is not None
@@ -109,8 +112,7 @@ def _state(image: Image) -> TermState:
 
 def _described(session: Session, image_ids: Collection[int]) -> dict[int, dict[str, Any]]:
     """Terms with their revision, which the trigger counted on."""
-    terms = (col(Image.category_id), col(Image.style_id), col(Image.age_group_id))
-    query = select(col(Image.id), col(Image.metadata_revision), *terms).where(col(Image.id).in_(image_ids))
+    query = select(col(Image.id), col(Image.metadata_revision), *TERMS).where(col(Image.id).in_(image_ids))
     return {
         image_id: {"terms": PhotoTerms(*ids), "metadata_revision": revision}
         for image_id, revision, *ids in session.execute(query)

@@ -238,6 +238,10 @@ def test_who_is_no_near_duplicate(database: Database, photos: Photos, index: Mem
     variant = add(photos, vector, product_id="COAT")
     assert index_all(database, index) == 1
     assert warnings_of(photos, variant) == []
+    other = add(photos, vector, product_id="CAPE")
+    another = add(photos, vector, product_id="COAT")
+    assert index_all(database, index) == 2
+    assert [one["ImageID"] for one in warnings_of(photos, another)] == [other]
 
 
 @pytest.mark.parametrize("change", ["deleted", "replaced", "same product"])
