@@ -99,7 +99,7 @@ class SearchArgs(ClosedModel):
         default=60.0, ge=0, description="The longest wait for that rest, while photos keep coming."
     )
     exact_photos: PositiveInt = Field(
-        default=5_000, le=100_000, description="Up to so many matching photos are compared one by one."
+        default=3_000, le=100_000, description="Up to so many matching photos are compared one by one."
     )
     max_exact_photos: PositiveInt = Field(
         default=100_000, description="The same, where the index alone does not find enough of them."

@@ -53,6 +53,15 @@ class Matching:
     age_group_ids: frozenset[int] | None = None
     filters: Filters | None = None
 
+    @property
+    def reads_all(self) -> bool:
+        """Whether PostgreSQL has to read all of the shop's photos, as no condition can be looked up."""
+        filters = self.filters
+        if filters is None or (self.category_ids, self.style_ids, self.age_group_ids) != (None, None, None):
+            return filters is None
+        listed = any(one is not None and one.within is not None for one in (filters.sku, filters.product_id))
+        return not listed and not any(_is_looked_up(one) for one in filters.attributes.values())
+
 
 def resolve(session: Session, filters: Filters) -> Matching:
     """The filters with ids in place of names, whose case does not matter.
@@ -103,6 +112,10 @@ def conditions(shop_id: int, matching: Matching) -> list[ColumnElement[bool]]:
         *_of_terms(matching),
         *([] if matching.filters is None else _of_fields(matching.filters)),
     ]
+
+
+def _is_looked_up(wanted: AttributeFilter) -> bool:
+    return not wanted.bounds and (wanted.any is None or len(wanted.any) <= FEW_VALUES)
 
 
 def _of_terms(matching: Matching) -> Iterator[ColumnElement[bool]]:

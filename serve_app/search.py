@@ -29,7 +29,8 @@ MAX_CANDIDATES = 10_000
 # Deeper pages come from exact search, where the shop is small enough: the index would be asked for so many
 # that it finds them less reliably.
 DEEP = 190
-DEEP_FACTOR = 4  # to name all photos of a shop costs less than to filter them
+LOOKED_AT = 200  # photos that the index looks at in any case (collection.ef_search)
+FACTOR = 4
 PHOTOS_PER_CALL = 20_000
 SCORE_DECIMALS = 6
 EVERYTHING = Matching()
@@ -61,21 +62,25 @@ class SearchParts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What may answer. ``photos``: those that match; None: more than are compared one by one."""
+    """What may answer. ``photos``: those that match; None: not looked up, or more than are compared."""
 
     matching: Matching
     photos: PhotoVersions | None
 
 
 async def candidates(services: SearchParts, shop_id: int, filters: Filters | None) -> Candidates | None:
-    """The photos that match; None without filters. Raises UnknownReference for a term that does not exist."""
+    """The photos that match; None without filters. Raises UnknownReference for a term that does not exist.
+
+    They are not named where PostgreSQL would have to read all of the shop's: the index is tried first.
+    """
     if filters is None or not filters.model_fields_set:
         return None
     limit = services.search.exact_photos
 
     def find(session: Session) -> Candidates:
         wanted = matching.resolve(session, filters)
-        return Candidates(wanted, matching.versions(session, shop_id, wanted, limit))
+        named = None if wanted.reads_all else matching.versions(session, shop_id, wanted, limit)
+        return Candidates(wanted, named)
 
     return await services.database.read(find)
 
@@ -103,16 +108,21 @@ class Search:
     async def best(self, count: int) -> list[Scored]:
         """The first ``count`` of the matching photos, by falling score and, among equals, by rising id.
 
-        Exact where no more than ``search.exact_photos`` match; so are deep pages of all photos of shops that
-        have up to four times as many.
-        Otherwise as the index finds them, and still all that there are, as long as no more than
-        ``search.max_exact_photos`` match.
+        Exact where no more than ``search.exact_photos`` match and PostgreSQL can look them up. Otherwise as
+        the index finds them; where it does not find enough, all that match are compared: up to four times as
+        many soon, up to ``search.max_exact_photos`` after it was asked for as many as it may be. Deep pages
+        without filters do not ask it where the shop has no more than four times as many.
         """
-        limits = self._services.search
-        if self._photos is None and not self._filtered and count > DEEP:
-            self._photos = await self._all(limits.exact_photos * DEEP_FACTOR)
+        limits, depth = self._services.search, self._first_depth(count)
+        if self._photos is None and self._filtered:
+            found, complete = await self._as_indexed(count, depth, most=depth)
+            if complete:
+                return found
+            self._photos, depth = await self._all(limits.exact_photos * FACTOR), depth * GROWTH
+        elif self._photos is None and count > DEEP:
+            self._photos = await self._all(limits.exact_photos * FACTOR)
         if self._photos is None:
-            found, complete = await self._as_indexed(count)
+            found, complete = await self._as_indexed(count, min(depth, MAX_CANDIDATES), MAX_CANDIDATES)
             if complete:
                 return found
             self._photos = await self._all(limits.max_exact_photos)
@@ -145,24 +155,29 @@ class Search:
             vectors[place] = others.get(row.image_id, indexed[place])
         return vectors
 
-    async def _as_indexed(self, count: int) -> tuple[list[Scored], bool]:
-        """What the index finds, and whether that is all that was wanted and there is.
+    def _first_depth(self, count: int) -> int:
+        """How many the index is asked for first."""
+        wanted = count + SPARE + len(self._without)
+        if self._filtered:
+            wanted = max(wanted * GROWTH, LOOKED_AT)
+        return min(wanted * 2 if count > DEEP else wanted, MAX_CANDIDATES)
+
+    async def _as_indexed(self, count: int, wanted: int, most: int) -> tuple[list[Scored], bool]:
+        """What the index finds, asked for ``wanted`` to ``most``; and whether that is all there is to find.
 
         PostgreSQL has the last word on what exists and matches: the index may still hold photos that were
         deleted or replaced a moment ago, so it is asked for spare ones, and for more while too few of them
         remain, or while the last one's equals may be missing.
         """
-        factor = GROWTH if self._filtered else 2 if count > DEEP else 1
-        wanted = min((count + SPARE + len(self._without)) * factor, MAX_CANDIDATES)
         while True:
             hits = await self._services.index.query(self._shop_id, self._vector, wanted)
             ranked = sorted((Hit(hit.image_id, _rounded(hit.score)) for hit in hits), key=_order)
             found = await self._matching(ranked, count)
             if len(hits) < wanted or (len(found) == count and found[-1].score > ranked[-1].score):
                 return found, True
-            if wanted == MAX_CANDIDATES:
+            if wanted == most:
                 return found, False
-            wanted = min(wanted * GROWTH, MAX_CANDIDATES)
+            wanted = min(wanted * GROWTH, most)
 
     async def _exact(self, photos: PhotoVersions, count: int) -> list[Scored]:
         """Some may have changed since they were found to match, so more than ``count`` are ranked."""
