@@ -13,7 +13,7 @@ import pytest
 from tests.unit.conftest import FakeService
 from tests.unit.test_route_roles import TABLE
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "api.md"
+DOCUMENTATION = Path(__file__).parents[2] / "docs"
 WRITTEN = re.compile(r"`(GET|POST|PATCH|DELETE) (/[^`?…]*[^`?…/]/?)[`?]")
 Operations = dict[tuple[str, str], dict[str, Any]]
 
@@ -88,10 +88,16 @@ def test_every_operation_says_in_words_what_it_does(operations: Operations) -> N
 
 
 def test_the_written_documentation_has_the_same_routes(operations: Operations) -> None:
-    written = set(WRITTEN.findall(DOCUMENTATION.read_text("utf-8")))
     served = {(method, re.sub(r"\{\w+\}", "ID", path)) for method, path in operations}
-    described = {(method, path.replace("VERSION", "ID")) for method, path in written}
+    listed, of_search = (routes_in(DOCUMENTATION / name) for name in ("api.md", "search.md"))
     # The first of the vocabularies stands for all three.
     others = ("/api/styles/", "/api/age-groups/")
     first = {(method, path) for method, path in served if not path.startswith(others)}
-    assert first <= described <= served
+    assert first <= listed <= served
+    assert of_search
+    assert of_search <= served
+
+
+def routes_in(document: Path) -> set[tuple[str, str]]:
+    written = WRITTEN.findall(document.read_text("utf-8"))
+    return {(method, path.replace("VERSION", "ID")) for method, path in written}
