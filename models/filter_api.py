@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
-from models.texts import storable_text, texts_in
+from models.moments import in_utc
+from models.texts import storable_text
 
 MAX_VALUES = 100
 MAX_ATTRIBUTE_FILTERS = 20
@@ -25,18 +31,47 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) or value is None else [value]
 
 
+def _either(expected: str) -> WrapValidator:
+    """One error at the value itself; Pydantic has one for each member of a union, below the value."""
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(f"must be {expected}") from None
+
+    return WrapValidator(validate)
+
+
+def _with_date(value: Any) -> Any:
+    """Pydantic takes numbers, "2026" too, for seconds since 1970."""
+    if isinstance(value, str) and re.match("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        return value
+    raise ValueError("must be a time with a zone, like 2026-01-31T00:00:00Z")
+
+
 Id = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=250, strict=True)]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=250, strict=True),
+    AfterValidator(storable_text),
+]
+Term = Annotated[Id | Name, _either("an id, or a name of 1 to 250 characters without NUL")]
 Terms = Annotated[
-    Annotated[list[Id | Name], Field(min_length=1, max_length=MAX_VALUES)] | None,
+    Annotated[list[Term], Field(min_length=1, max_length=MAX_VALUES)] | None,
     BeforeValidator(_as_list),
     Field(description="Ids or names, one or a list; a photo with any of them matches."),
 ]
 Texts = Annotated[list[Name], Field(min_length=1, max_length=1000)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Integer = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
-Scalar = Annotated[str, StringConstraints(max_length=1000, strict=True)] | bool | Integer | Finite
-AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=250)]
+Text = Annotated[str, StringConstraints(max_length=1000, strict=True), AfterValidator(storable_text)]
+Scalar = Annotated[
+    Text | bool | Integer | Finite,
+    _either("a text of up to 1,000 characters without NUL, a finite number or a boolean"),
+]
+AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=250), AfterValidator(storable_text)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_with_date), AfterValidator(in_utc)]
 
 
 class Closed(BaseModel):
@@ -73,10 +108,8 @@ class AttributeFilter(Closed):
         return {name: value for name, value in given.items() if value is not None}
 
 
-class ListFilter(BaseModel):
+class ListFilter(Closed):
     """Those that are in ``in``, if given, and not in ``not_in``."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     within: Texts | None = Field(default=None, alias="in")
     not_in: Texts | None = None
@@ -101,10 +134,4 @@ class Filters(Closed):
     product_id: ListFilter | None = Field(
         default=None, description="A photo without a product_id is in no list."
     )
-    created_after: AwareDatetime | None = None
-
-    @model_validator(mode="after")
-    def _storable(self) -> Self:
-        for text in texts_in(self.model_dump()):
-            storable_text(text)
-        return self
+    created_after: Moment | None = None

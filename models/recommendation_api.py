@@ -31,15 +31,18 @@ MAX_QUERIES = 8
 MAX_PHOTOS = 4
 MAX_FACETS = 20
 
+FACET = r"^(Category|Styles|AgeGroup|attributes\.[\s\S]{1,250})$"
+
 PromptText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARACTERS)
 ]
-FacetName = Annotated[
-    str,
-    StringConstraints(pattern=r"^(Category|Styles|AgeGroup|attributes\.(?s:.){1,250})$"),
-    AfterValidator(storable_text),
-]
 Score = Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
+
+
+def _facet(name: str) -> str:
+    if re.fullmatch(FACET, name):
+        return name
+    raise ValueError("must be Category, Styles, AgeGroup or attributes.NAME, NAME having 1 to 250 characters")
 
 
 def _photo(value: Any) -> Any:
@@ -52,6 +55,12 @@ def _number_of_form(value: Any) -> Any:
     return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value) else value
 
 
+FacetName = Annotated[
+    str,
+    AfterValidator(_facet),
+    AfterValidator(storable_text),
+    WithJsonSchema({"type": "string", "pattern": FACET}),
+]
 PhotoContent = Annotated[
     bytes,
     PlainValidator(_photo),

@@ -67,6 +67,9 @@ async def validation_error(request: Request, error: Exception) -> JSONResponse:
 
 async def http_error(request: Request, error: Exception) -> JSONResponse:
     known = cast(HTTPException, error)
+    if known.status_code == 400:  # FastAPI's answer to JSON too deep to parse, or no Unicode
+        reason = "The body cannot be read: it is not JSON in UTF-8, or it is nested too deeply."
+        return await app_error(request, InvalidInput(reason))
     status, phrase = known.status_code, HTTPStatus(known.status_code).phrase
     detail = f"{request.method} {request.url.path}: {phrase.lower()}. /docs lists what there is."
     body = problem(status, _CODES.get(status, "http_error"), phrase, detail, _request_id(request))
@@ -96,6 +99,8 @@ def _pointer(error: Any) -> str:
     if error["type"] == "json_invalid":
         return ""
     parts = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
+    if parts and parts[-1] == "[key]":  # Pydantic's way to say that an object's key is at fault
+        parts = parts[:-1]
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
@@ -107,6 +112,8 @@ def _sentence(error: Any) -> str:
         return 'The body must be a JSON object, sent with "Content-Type: application/json".'
     if error["type"] == "extra_forbidden":
         return "This field is not known here. Leave it out, or correct its name."
+    if error["type"] == "model_type":
+        return "The value must be a JSON object."
     message = str(error["msg"]).removeprefix("Value error, ")
     value = error.get("input")
     shown = isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= 60

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db import embeddings, images, vocabularies
 from db.vocabularies import Term
-from models.errors import InvalidInput, PhotoMissing
+from models.errors import Conflict, InvalidInput, PhotoMissing
 from models.image import ImageStatus
 from models.tag_api import LabelScore, TagRequest, Tags, TagScore
 from serve_app.add_image import no_such_image
@@ -21,7 +21,8 @@ from serve_app.zero_shot import TEMPLATES, Label, confidences, own_label, texts_
 
 
 async def tag_photo(services: Services, shop_id: int, request: TagRequest, photo: bytes | None) -> Tags:
-    """Raises the photo errors of ``check_photo``, PhotoMissing, InvalidInput, NotFound, and the ports'."""
+    """Raises the photo errors of ``check_photo``, PhotoMissing, InvalidInput, NotFound, Conflict, and
+    the ports'."""
     vector = await _photo_vector(services, shop_id, request.image_id, photo)
     answer = Tags(model=services.model.label, fallback_model=services.model.fell_back)
     if request.labels is not None:
@@ -55,11 +56,12 @@ async def _photo_vector(
 def _stored_vector(session: Session, shop_id: int, image_id: int, model_key: str) -> Vector:
     row = images.get(session, shop_id, image_id)
     if row is None:
-        raise no_such_image(image_id)
+        raise no_such_image(image_id).at("/image_id")
     vector = embeddings.load(session, shop_id, model_key, [image_id]).get(image_id)
     if row.image.status is not ImageStatus.EMBEDDED or vector is None:
-        raise InvalidInput(
-            f"Photo {image_id} has no vector, it is {row.image.status.value}. Ask again when it is embedded."
+        raise Conflict(
+            f"Photo {image_id} is not embedded yet: its status is {row.image.status.value}. Ask again once "
+            "it is embedded."
         ).at("/image_id")
     return vector
 

@@ -94,9 +94,10 @@ def _parsed_text(name: str, value: Any) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
-        raise InvalidInput(f"{name} is not valid JSON. In a form it is sent as JSON text.").at(
-            f"/{name}"
-        ) from None
+        message = (
+            f"{name} is a text that is not valid JSON. In a form it is JSON text; in JSON it is no text."
+        )
+        raise InvalidInput(message).at(f"/{name}") from None
 
 
 def validated(model: type[Model], fields: dict[str, Any], *, with_photo: bool = False) -> Model:

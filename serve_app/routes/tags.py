@@ -12,7 +12,7 @@ from serve_app.tag_photo import tag_photo
 router = APIRouter(prefix="/api/tags", tags=["tags"])
 
 
-@router.post("/", responses={404: {}, 413: {}, 415: {}}, openapi_extra=form_or_json(TagRequest))
+@router.post("/", responses={404: {}, 409: {}, 413: {}, 415: {}}, openapi_extra=form_or_json(TagRequest))
 async def create(request: Request, services: ServicesDep, caller: CallerDep) -> Tags:
     """Score a photo against the categories, styles and age groups, or against own labels."""
     body = await body_fields(request)

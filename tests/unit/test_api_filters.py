@@ -90,26 +90,33 @@ def test_an_attribute_may_have_any_name_and_value(service: FakeService, shop: Sh
         ({"attributes": {"a": {"any": []}}}, "/filters/attributes/a/any"),
         ({"attributes": {"a": {"gte": float("nan")}}}, "/filters/attributes/a/gte"),
         ({"attributes": {"a": {"lt": 10**400}}}, "/filters/attributes/a/lt"),
-        ({"attributes": {"a\x00": {"equals": 1}}}, "/filters"),
-        ({"attributes": {"a": {"equals": "\ud800"}}}, None),
-        ({"sku": {"in": ["a\x00"]}}, "/filters"),
+        ({"attributes": {"a\x00": {"equals": 1}}}, "/filters/attributes/a\x00"),
+        ({"attributes": {"": {"equals": 1}}}, "/filters/attributes/"),
+        ({"attributes": {"a": {"equals": "\ud800"}}}, "/filters/attributes/a/equals"),
+        ({"attributes": {"a": {"equals": [1]}}}, "/filters/attributes/a/equals"),
+        ({"attributes": {"a": {"any": [1, "a\x00"]}}}, "/filters/attributes/a/any/1"),
+        ({"attributes": {"a": 5}}, "/filters/attributes/a"),
+        ({"sku": {"in": ["a\x00"]}}, "/filters/sku/in/0"),
+        ({"sku": {"within": ["a"]}}, "/filters/sku/within"),
         ({"sku": {}}, "/filters/sku"),
+        ({"Category": [1, True]}, "/filters/Category/1"),
+        ({"AgeGroup": "\ud800"}, "/filters/AgeGroup/0"),
         ({"Category": []}, "/filters/Category"),
         ({"Category": 999_999}, "/filters/Category/0"),
         ({"Styles": ["Casual", "Nobody's"]}, "/filters/Styles/1"),
         ({"created_after": "2026-01-01T00:00:00"}, "/filters/created_after"),
         ({"created_after": "yesterday"}, "/filters/created_after"),
+        ({"created_after": "2026"}, "/filters/created_after"),
+        ({"created_after": 1_770_000_000}, "/filters/created_after"),
+        ({"created_after": "9999-12-31T23:59:59-23:59"}, "/filters/created_after"),
         ([], "/filters"),
         ("all", "/filters"),
     ],
 )
-def test_what_is_no_filter_is_refused_where_it_stands(
-    shop: ShopClient, filters: Any, pointer: str | None
-) -> None:
+def test_what_is_no_filter_is_refused_where_it_stands(shop: ShopClient, filters: Any, pointer: str) -> None:
     answer = ask(shop, filters=filters)
     assert answer.status_code == 422, answer.text
-    pointers = [one["pointer"] for one in answer.json()["errors"]]
-    assert pointer is None or any(one.startswith(pointer) for one in pointers), pointers
+    assert [one["pointer"] for one in answer.json()["errors"]] == [pointer]
 
 
 def test_a_term_that_does_not_exist_is_named(shop: ShopClient) -> None:
@@ -120,7 +127,7 @@ def test_a_term_that_does_not_exist_is_named(shop: ShopClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "facet", ["name", "attributes.", "attributes", "shop_id", "attributes.a\x00", 5, None]
+    "facet", ["name", "attributes.", "attributes", "Category\n", "attributes.a\x00", 5, None]
 )
 def test_what_is_no_facet_is_refused(shop: ShopClient, facet: Any) -> None:
     answer = ask(shop, facets=[facet])
@@ -130,5 +137,6 @@ def test_what_is_no_facet_is_refused(shop: ShopClient, facet: Any) -> None:
 
 def test_moments_at_the_ends_of_time(service: FakeService, shop: ShopClient) -> None:
     stock(service, shop, red={})
-    assert found(ask(shop, filters={"created_after": "0001-01-01T00:00:00+14:00"})) == ["red"]
-    assert found(ask(shop, filters={"created_after": "9999-12-31T23:59:59-14:00"})) == []
+    assert found(ask(shop, filters={"created_after": "0001-01-02T00:00:00+23:59"})) == ["red"]
+    assert found(ask(shop, filters={"created_after": "9999-12-30T23:59:59-23:59"})) == []
+    assert found(ask(shop, filters={"created_after": "2026-01-01T00:00:00+23:59"})) == ["red"]

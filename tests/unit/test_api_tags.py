@@ -55,14 +55,14 @@ def test_a_photo_of_the_shop(
     service: FakeService, shop: ShopClient, new_shop: Callable[[], ShopClient]
 ) -> None:
     image_id = shop.add(garment())["ImageID"]
-    problem = assert_problem(ask(shop, image_id=image_id), 422, "invalid_input", "/image_id")
+    problem = assert_problem(ask(shop, image_id=image_id), 409, "conflict", "/image_id")
     assert "pending" in problem["detail"]
     service.embed(shop.shop_id, image_id, vector_of("a blue boat"))
     answer = ask(shop, image_id=image_id, labels=["red tree", "blue boat"])
     assert answer.status_code == 200, answer.text
     assert answer.json()["labels"][0]["label"] == "blue boat"
     service.set_status(image_id, ImageStatus.DELETING)
-    assert_problem(ask(shop, image_id=image_id), 404, "not_found")
+    assert_problem(ask(shop, image_id=image_id), 404, "not_found", "/image_id")
     theirs = new_shop().add(garment(seed=1))["ImageID"]
     assert_problem(ask(shop, image_id=theirs), 404, "not_found")
 

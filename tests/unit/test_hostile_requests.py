@@ -78,7 +78,7 @@ def test_no_value_of_an_event_is_a_500(shop: ShopClient) -> None:
             fields = b",".join(b'"%s":%s' % (k.encode(), v) for k, v in (valid | {name: value}).items())
             headers = {"Content-Type": "application/json"}
             answer = shop.request("POST", "/api/events/", content=b"{%s}" % fields, headers=headers)
-            assert 400 <= answer.status_code < 500, fields[:100]
+            assert answer.status_code in {404, 422}, fields[:100]
             assert answer.headers["content-type"] == "application/problem+json", fields[:100]
 
 
