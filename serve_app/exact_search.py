@@ -42,9 +42,8 @@ class ExactSearch:
         """The shop's vectors, those of the photos among them as far as they exist. One caller at a time."""
         shop = self._cache.of_shop(shop_id)
         async with shop.lock:
-            if missing := len(shop.missing(photos)):
-                self._cache.make_room(shop, missing)
-                await self._load(shop_id, shop, shop.missing(photos))
+            if len(shop.missing(photos)):
+                await self._load(shop_id, shop, self._cache.make_room(shop, photos))
             yield shop
 
     async def _load(self, shop_id: int, shop: ShopVectors, photos: PhotoVersions) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,34 +17,57 @@ SCORE_DECIMALS = 6
 # Single precision places what differs by less in either order.
 UNCERTAIN = 1e-5
 FIRST_ROWS = 64
+IDLE_S = 600.0
 
 
 class ShopVectors:
-    """One shop's vectors by photo and revision, in one matrix. ``lock`` is for the callers."""
+    """One shop's vectors by photo and revision, in one matrix; beyond ``max_rows`` no room is kept for more.
 
-    def __init__(self, dimension: int) -> None:
+    ``lock`` is for the callers. A caller that is cancelled gives it up while its thread still works here, so
+    each method holds a lock of its own as well.
+    """
+
+    def __init__(self, dimension: int, max_rows: int) -> None:
         self.lock = asyncio.Lock()
+        self.used_at = time.monotonic()
+        self._own = Lock()
         self._dimension = dimension
+        self._max_rows = max_rows
         self.clear()
 
     def clear(self) -> None:
         """Forget all vectors."""
-        self._ids = np.zeros(0, np.int32)  # ascending
-        self._revisions = np.zeros(0, np.int32)
-        self._slots = np.zeros(0, np.int64)
-        self._matrix = np.zeros((0, self._dimension), np.float32)
+        with self._own:
+            self._ids = np.zeros(0, np.int32)  # ascending
+            self._revisions = np.zeros(0, np.int32)
+            self._slots = np.zeros(0, np.int64)
+            self._matrix = np.zeros((0, self._dimension), np.float32)
+            self._expected_rows = 0
 
     @property
     def nbytes(self) -> int:
-        """What the vectors take, with the room that is kept for more."""
-        return self._matrix.nbytes
+        """What the vectors take, with the room that is kept for more and for those that are expected."""
+        return self._bytes(max(len(self._matrix), self._expected_rows))
+
+    def nbytes_with(self, photos: int) -> int:
+        """The same once so many more are kept."""
+        return self._bytes(self._rows_for(len(self._ids) + photos))
+
+    def expect(self, photos: int) -> None:
+        """So many more are to come."""
+        self._expected_rows = self._rows_for(len(self._ids) + photos)
 
     def missing(self, photos: PhotoVersions) -> PhotoVersions:
         """Those whose vector is not here, or an older one."""
-        return photos[self._places(photos) < 0]
+        with self._own:
+            return photos[self._places(photos) < 0]
 
     def put(self, photos: PhotoVersions, vectors: Vector) -> None:
         """Keep these vectors (n, d); a photo's older one is replaced."""
+        with self._own:
+            self._put(photos, vectors)
+
+    def _put(self, photos: PhotoVersions, vectors: Vector) -> None:
         known = self._places(PhotoVersions(photos.ids, np.zeros_like(photos.revisions)))
         old, new = known >= 0, known < 0
         self._matrix[self._slots[known[old]]] = vectors[old]
@@ -63,6 +88,10 @@ class ShopVectors:
         Single precision finds those that may be among them, double precision ranks them: so equal vectors
         have equal scores, whatever row they lie in.
         """
+        with self._own:
+            return self._nearest(vector, photos, k)
+
+    def _nearest(self, vector: Vector, photos: PhotoVersions, k: int) -> list[Hit]:
         places = self._places(photos)
         places = places[places >= 0]
         if not len(places) or k < 1:
@@ -79,9 +108,10 @@ class ShopVectors:
 
     def take(self, photos: PhotoVersions) -> Vector:
         """The vectors (n, d); zeros where there is none."""
-        places = self._places(photos)
         found = np.zeros((len(photos), self._dimension), np.float32)
-        found[places >= 0] = self._matrix[self._slots[places[places >= 0]]]
+        with self._own:
+            places = self._places(photos)
+            found[places >= 0] = self._matrix[self._slots[places[places >= 0]]]
         return found
 
     def _approximate_scores(self, vector: Vector, slots: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -100,36 +130,66 @@ class ShopVectors:
         return np.where(found, places, -1)
 
     def _make_room(self, rows: int) -> None:
-        if rows > len(self._matrix):
-            enough = max(rows, FIRST_ROWS, len(self._matrix) * 3 // 2)
+        enough = self._rows_for(rows)
+        if enough > len(self._matrix):
             larger = np.zeros((enough, self._dimension), np.float32)
             larger[: len(self._matrix)] = self._matrix
             self._matrix = larger
 
+    def _rows_for(self, rows: int) -> int:
+        if rows <= len(self._matrix):
+            return len(self._matrix)
+        return max(rows, min(self._max_rows, max(FIRST_ROWS, len(self._matrix) * 3 // 2)))
+
+    def _bytes(self, rows: int) -> int:
+        return rows * self._dimension * self._matrix.itemsize
+
 
 class VectorCache:
-    """Vectors of several shops, ``max_bytes`` in all; the longest unused shop goes first."""
+    """Vectors of several shops, ``max_bytes`` in all; the longest unused shop goes first.
+
+    A shop that nobody used for ten minutes goes at the next use of another: it may be deleted by now.
+    """
 
     def __init__(self, dimension: int, max_bytes: int) -> None:
         self._dimension = dimension
         self._max_bytes = max_bytes
         self._shops: OrderedDict[int, ShopVectors] = OrderedDict()
 
+    @property
+    def nbytes(self) -> int:
+        """What all shops hold or expect."""
+        return sum(shop.nbytes for shop in self._shops.values())
+
     def of_shop(self, shop_id: int) -> ShopVectors:
         """The shop's vectors, to be used under their lock."""
-        shop = self._shops.setdefault(shop_id, ShopVectors(self._dimension))
+        shop = self._shops.get(shop_id)
+        if shop is None:
+            max_rows = self._max_bytes // (self._dimension * np.dtype(np.float32).itemsize)
+            shop = self._shops[shop_id] = ShopVectors(self._dimension, max_rows)
+        shop.used_at = time.monotonic()
         self._shops.move_to_end(shop_id)
+        while (oldest := next(iter(self._shops.items())))[1].used_at < shop.used_at - IDLE_S:
+            del self._shops[oldest[0]]
         return shop
 
-    def make_room(self, shop: ShopVectors, photos: int) -> None:
-        """Before ``photos`` are put into ``shop``: drop other shops, or else what ``shop`` holds itself."""
-        wanted = photos * self._dimension * np.dtype(np.float32).itemsize
-        for shop_id in [shop_id for shop_id, one in self._shops.items() if one is not shop]:
-            if self._bytes() + wanted <= self._max_bytes:
-                return
-            del self._shops[shop_id]
-        if self._bytes() + wanted > self._max_bytes:
-            shop.clear()
+    def make_room(self, shop: ShopVectors, photos: PhotoVersions) -> PhotoVersions:
+        """Before photos are asked of ``shop``: drop other shops, or else what ``shop`` holds itself.
 
-    def _bytes(self) -> int:
-        return sum(shop.nbytes for shop in self._shops.values())
+        Returns those that are missing then. They count from now on, so that shops that are loaded at once do
+        not all take the same room.
+        """
+        missing = shop.missing(photos)
+        wanted = shop.nbytes_with(len(missing))
+        others = {shop_id: one for shop_id, one in self._shops.items() if one is not shop}
+        used = sum(one.nbytes for one in others.values())
+        for shop_id, one in others.items():
+            if used + wanted <= self._max_bytes:
+                break
+            del self._shops[shop_id]
+            used -= one.nbytes
+        if used + wanted > self._max_bytes:
+            shop.clear()
+            missing = photos
+        shop.expect(len(missing))
+        return missing

@@ -15,7 +15,7 @@ from db.session import Database
 from models.errors import QuotaExceeded
 from models.image import ImageStatus
 from models.shop import KeyScope
-from serve_app import add_image, photo_quota
+from serve_app import embed_photo, photo_quota
 from serve_app.callers import Caller
 from serve_app.photo_quota import MARGIN, PhotoQuota
 from tests.drawings import garment
@@ -59,7 +59,7 @@ def test_a_full_shop_is_refused_before_its_photo_is_looked_at(
     def unexpected(*_: object) -> None:
         raise AssertionError("the photo was decoded")
 
-    monkeypatch.setattr(add_image, "check_photo", unexpected)
+    monkeypatch.setattr(embed_photo, "check_photo", unexpected)
     assert_problem(shop.upload(garment(), name="Too many"), 429, "quota_exceeded")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,10 +12,11 @@ from hypothesis import strategies as st
 
 from models.search import PhotoVersions
 from serve_app.ports import Vector
-from serve_app.vector_cache import ShopVectors, VectorCache
+from serve_app.vector_cache import IDLE_S, ShopVectors, VectorCache
 
 DIMENSION = 8
 VECTOR_BYTES = DIMENSION * 4
+MANY = 1000
 
 
 def named(ids: list[int], revision: int = 0) -> PhotoVersions:
@@ -27,10 +31,10 @@ def vectors(seed: int, count: int) -> Vector:
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10**6), held=st.integers(1, 60), data=st.data())
 def test_the_nearest_are_those_of_double_precision(seed: int, held: int, data: st.DataObject) -> None:
-    shop, stored = ShopVectors(DIMENSION), vectors(seed, held + 1)
+    shop, stored = ShopVectors(DIMENSION, MANY), vectors(seed, held + 1)
     ids = np.random.default_rng(seed).permutation(1000)[:held].tolist()
     for start in range(0, held, 7):
         shop.put(named(ids[start : start + 7]), stored[start : start + 7][: len(ids[start : start + 7])])
@@ -51,7 +55,7 @@ def test_the_nearest_are_those_of_double_precision(seed: int, held: int, data: s
 
 
 def test_a_vector_counts_for_its_revision_and_older_ones() -> None:
-    shop, (old, new) = ShopVectors(DIMENSION), vectors(1, 2)
+    shop, (old, new) = ShopVectors(DIMENSION, MANY), vectors(1, 2)
     shop.put(named([7, 3], revision=1), np.stack([old, old]))
     assert shop.missing(named([3, 7, 9], revision=2)).ids.tolist() == [3, 7, 9]
     assert shop.nearest(old, named([3, 7], revision=2), 5) == []
@@ -65,7 +69,7 @@ def test_the_longest_unused_shop_goes_first() -> None:
 
     def fill(shop_id: int, count: int = 64) -> ShopVectors:
         shop = cache.of_shop(shop_id)
-        cache.make_room(shop, count)
+        cache.make_room(shop, named(list(range(count))))
         shop.put(named(list(range(count))), vectors(shop_id, count))
         return shop
 
@@ -82,7 +86,59 @@ def test_a_shop_that_is_too_large_begins_anew(count: int) -> None:
     cache = VectorCache(DIMENSION, 100 * VECTOR_BYTES)
     shop = cache.of_shop(1)
     shop.put(named(list(range(64))), vectors(1, 64))
-    cache.make_room(shop, count)
-    assert shop.nbytes == 0
-    shop.put(named(list(range(1000, 1000 + count))), vectors(1, count))
+    new = named(list(range(1000, 1000 + count)))
+    assert len(cache.make_room(shop, new)) == count
+    assert shop.nbytes == count * VECTOR_BYTES, "it holds nothing, and expects these"
+    shop.put(new, vectors(1, count))
     assert len(shop.missing(named(list(range(1000 + count))))) == 1000
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.integers(1, 400),
+    calls=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 120), st.integers(0, 500)), min_size=1),
+)
+def test_no_more_is_kept_than_is_allowed_or_one_call_needs(
+    rows: int, calls: list[tuple[int, int, int]]
+) -> None:
+    cache = VectorCache(DIMENSION, rows * VECTOR_BYTES)
+    for shop_id, count, start in calls:
+        shop, asked = cache.of_shop(shop_id), named(list(range(start, start + count)))
+        missing = cache.make_room(shop, asked)
+        expected = cache.nbytes
+        shop.put(missing, vectors(1, len(missing)))
+        assert len(shop.missing(asked)) == 0
+        assert cache.nbytes <= expected <= max(rows, count) * VECTOR_BYTES
+
+
+def test_shops_that_are_loaded_at_once_do_not_take_the_same_room() -> None:
+    cache = VectorCache(DIMENSION, 100 * VECTOR_BYTES)
+    for shop_id in (1, 2):
+        cache.make_room(cache.of_shop(shop_id), named(list(range(80))))
+    assert cache.nbytes == 80 * VECTOR_BYTES
+
+
+def test_a_shop_that_nobody_uses_goes_after_a_while() -> None:
+    cache = VectorCache(DIMENSION, 100 * VECTOR_BYTES)
+    unused, used = cache.of_shop(1), cache.of_shop(2)
+    unused.used_at -= IDLE_S + 1
+    assert cache.of_shop(2) is used
+    assert cache.of_shop(1) is not unused
+
+
+def test_a_call_that_goes_on_after_it_was_cancelled_disturbs_no_other() -> None:
+    class Slow(ShopVectors):
+        def _make_room(self, rows: int) -> None:
+            time.sleep(0.02)
+            super()._make_room(rows)
+
+    shop, stored = Slow(DIMENSION, MANY), vectors(1, 9)
+    parts = [slice(0, 3), slice(3, 6), slice(6, 9)]
+    threads = [
+        threading.Thread(target=shop.put, args=(named(list(range(9))[part]), stored[part])) for part in parts
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_array_equal(shop.take(named(list(range(9)))), stored)
