@@ -134,4 +134,4 @@ class Filters(Closed):
     product_id: ListFilter | None = Field(
         default=None, description="A photo without a product_id is in no list."
     )
-    created_after: Moment | None = None
+    created_after: Moment | None = Field(default=None, description="Uploaded later than this.")

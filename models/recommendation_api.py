@@ -10,7 +10,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     StringConstraints,
@@ -100,12 +99,15 @@ class QueryPart(Closed):
 class Arrangement(Closed):
     """Which part of a ranking is answered, and how it is arranged."""
 
-    number_of_images: Annotated[int, Field(ge=1, le=MAX_RECOMMENDATIONS)] = DEFAULT_RECOMMENDATIONS
+    number_of_images: Annotated[int, Field(ge=1, le=MAX_RECOMMENDATIONS)] = Field(
+        default=DEFAULT_RECOMMENDATIONS,
+        description="Photos, or products with group_by. Publishable keys have a lower limit.",
+    )
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = Field(
         default=0, description="How many of the best to skip."
     )
     min_score: Score | None = Field(
-        default=None, description="Leave out what scores below; overrides the shop's own floor."
+        default=None, description="Leave out what scores below, in place of the shop's own floor."
     )
     group_by: Literal["product_id"] | None = Field(default=None, description="One answer per product.")
     group_size: Annotated[int, Field(ge=1, le=20)] = Field(
@@ -113,7 +115,8 @@ class Arrangement(Closed):
     )
     diversity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
         default=None,
-        description="0: by score alone; 1: as unlike each other as can be. Folds near-duplicates.",
+        description="0: by score alone; 1: as unlike each other as can be. Given at all, it folds "
+        "near-duplicates.",
     )
 
     @property
@@ -125,16 +128,9 @@ class Arrangement(Closed):
 class RecommendationRequest(Arrangement):
     """What a shopper looks for: words, a photo, a photo of the shop, or several; and how to answer."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"api_key": "sk_…", "prompt": "A red dress with floral patterns", "number_of_images": 5}
-            ]
-        },
+    prompt: PromptText | None = Field(
+        default=None, description="Words to look for; with a photo, what is to be different."
     )
-
-    prompt: PromptText | None = None
     Photo: PhotoContent | None = Field(
         default=None, description="A photo to look for: a file of the form, or base64 text in JSON."
     )
@@ -145,7 +141,9 @@ class RecommendationRequest(Arrangement):
         default=None, description="Several things to look for at once, instead of prompt, Photo and image_id."
     )
     negative_prompt: PromptText | None = Field(default=None, description="What the photos should not show.")
-    filters: Filters | None = None
+    filters: Filters | None = Field(
+        default=None, description="Which photos may answer; all that is given must hold."
+    )
     facets: Annotated[list[FacetName], Field(min_length=1, max_length=MAX_FACETS)] | None = Field(
         default=None, description="Count matching photos by Category, Styles, AgeGroup or attributes.NAME."
     )

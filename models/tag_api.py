@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, field_validator
 
 from models.filter_api import Closed, Id
 from models.texts import storable_text
@@ -24,6 +24,7 @@ def _parsed_json(value: Any) -> Any:
         raise ValueError("must be JSON") from error
 
 
+Confidence = Annotated[float, AfterValidator(lambda value: round(value, 4))]
 LabelText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=250)]
 
 
@@ -60,14 +61,14 @@ class TagScore(BaseModel):
 
     id: int
     name: str
-    confidence: float = Field(description="In [0, 1]; over the whole vocabulary they add up to 1.")
+    confidence: Confidence = Field(description="In [0, 1]; over the whole vocabulary they add up to 1.")
 
 
 class LabelScore(BaseModel):
     """One of the request's own labels."""
 
     label: str
-    confidence: float = Field(description="In [0, 1]; over all labels they add up to 1.")
+    confidence: Confidence = Field(description="In [0, 1]; over all labels they add up to 1.")
 
 
 class Tags(BaseModel):

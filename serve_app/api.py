@@ -38,7 +38,8 @@ from serve_app.services import Services
 
 DESCRIPTION = """Search and recommendations by meaning for clothing shops.
 
-Upload product photos; shoppers' prompts are answered with the photos that match them, ranked.
+Upload product photos. What shoppers ask for, in words or by a photo, is
+answered with those that match, ranked.
 Errors are `application/problem+json` (RFC 9457)."""
 
 

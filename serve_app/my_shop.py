@@ -83,7 +83,8 @@ def _detail(session: Session, shop: Shop, services: Services) -> ShopDetail:
 def _shown(floor: ScoreFloor | None, model: str) -> ShopFloor | None:
     if floor is None or floor.computed_at is None:
         return None
-    return ShopFloor(floor=floor.floor, model=model, computed_at=floor.computed_at)
+    shown = None if floor.floor is None else round(floor.floor, 6)
+    return ShopFloor(floor=shown, model=model, computed_at=floor.computed_at)
 
 
 def _shop(session: Session, shop_id: int) -> Shop:

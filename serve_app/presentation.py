@@ -75,7 +75,7 @@ class Presenter:
             number_recommended=prompt.number_recommended,
             filters=prompt.filters,
             model=prompt.model_key,
-            duration_ms=prompt.duration_ms,
+            duration_ms=round(prompt.duration_ms, 2),
             key_id=prompt.api_key_id,
             created_at=entry.place.created_at,
             results=[

@@ -21,11 +21,14 @@ Limit = Annotated[int, Query(ge=1, le=100, description="Length of each list.")]
 async def prompts(
     services: ServicesDep, caller: CallerDep, days: Days = 30, limit: Limit = 20
 ) -> PromptAnalytics:
-    """The prompts asked most, without a match and without a click, and click-through by day."""
+    """Count prompts: those asked most, without a match and without a click; click-through by day."""
     return await prompt_analytics(services, caller.shop_id, days, datetime.now(UTC).date(), limit)
 
 
 @router.get("/unmet-demand/")
 async def unmet(services: ServicesDep, caller: CallerDep, days: Days = 30, limit: Limit = 20) -> UnmetDemand:
-    """What was asked for in vain, by theme: prompts without a match, with low scores or without clicks."""
+    """Group what was asked for in vain by theme: prompts without a match, with low scores or without clicks.
+
+    The first request embeds prompts that it has not seen, which takes some seconds.
+    """
     return await unmet_demand(services, caller.shop_id, days, datetime.now(UTC).date(), limit)

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from models.recommendation_api import MAX_QUERIES, RecommendationRequest, Recommendations
+from models.recommendation_examples import RECOMMENDATION_EXAMPLES
 from serve_app.recommend import recommend
 from serve_app.routes.bodies import body_fields, form_or_json, parsed_texts, photo_content, validated
 from serve_app.routes.dependencies import PresenterDep, PrompterDep, ServicesDep
@@ -18,16 +19,24 @@ JSON_TEXTS = ("queries", "filters", "facets")
 
 def _request_body() -> dict[str, Any]:
     extra = form_or_json(RecommendationRequest)
-    form = extra["requestBody"]["content"]["multipart/form-data"]
-    form["encoding"] = {name: {"contentType": "application/json"} for name in JSON_TEXTS}
+    content = extra["requestBody"]["content"]
+    content["application/json"]["examples"] = RECOMMENDATION_EXAMPLES
+    content["multipart/form-data"]["encoding"] = {
+        name: {"contentType": "application/json"} for name in JSON_TEXTS
+    }
     return extra
 
 
-@router.post("/", responses={409: {}, 413: {}, 415: {}}, openapi_extra=_request_body())
+@router.post("/", responses={404: {}, 409: {}, 413: {}, 415: {}}, openapi_extra=_request_body())
 async def create(
     request: Request, services: ServicesDep, caller: PrompterDep, presenter: PresenterDep
 ) -> Recommendations:
-    """The shop's photos that match words, photos or both, best first."""
+    """Ask for the shop's photos that match words, photos or both, best first.
+
+    Say what to look for by `prompt`, `Photo`, `image_id` or `queries`, less `negative_prompt`; narrow it
+    down by `filters` and `min_score`; arrange it by `offset`, `group_by` and `diversity`. `no_match` is
+    true when nothing in the catalogue answers the prompt.
+    """
     answer = await recommend(services, caller, await _parsed(request))
     return Recommendations(
         prompt_id=answer.prompt_id,

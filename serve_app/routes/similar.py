@@ -21,7 +21,10 @@ async def read_similar(
     caller: ShopperDep,
     presenter: PresenterDep,
 ) -> SimilarPhotos:
-    """The shop's photos that are most like one of them, best first."""
+    """Ask for the shop's photos that are most like one of them, best first.
+
+    The photo itself is left out; with `group_by=product_id` its whole product is.
+    """
     found = await similar(services, caller, image_id, options)
     return SimilarPhotos(
         model=services.model.label,

@@ -14,6 +14,9 @@ router = APIRouter(prefix="/api/tags", tags=["tags"])
 
 @router.post("/", responses={404: {}, 409: {}, 413: {}, 415: {}}, openapi_extra=form_or_json(TagRequest))
 async def create(request: Request, services: ServicesDep, caller: CallerDep) -> Tags:
-    """Score a photo against the categories, styles and age groups, or against own labels."""
+    """Score a photo against the categories, styles and age groups, or against own labels.
+
+    The photo is `Photo` or, for one of the shop's, `image_id`. Nothing is stored.
+    """
     body = await body_fields(request)
     return await tag_photo(services, caller.shop_id, validated(TagRequest, body), await photo_bytes(body))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from models.recommendation_api import RecommendationRequest
 from tests.unit.conftest import FakeService
 from tests.unit.test_route_roles import TABLE
 
@@ -80,6 +81,13 @@ def test_bodies_with_photos_are_forms_or_json(operations: Operations) -> None:
         for kind in content.values():
             assert {"Photo", "APIKey"} <= kind["schema"]["properties"].keys()
             assert "$defs" not in kind["schema"]
+
+
+def test_examples_to_try_are_requests(operations: Operations) -> None:
+    body = operations["POST", "/api/recommendations/"]["requestBody"]["content"]["application/json"]
+    assert body["examples"]
+    for example in body["examples"].values():
+        RecommendationRequest.model_validate(example["value"])
 
 
 def test_every_operation_says_in_words_what_it_does(operations: Operations) -> None:
