@@ -31,7 +31,7 @@ class Prompt(SQLModel, table=True):
     shop_id: int = Field(foreign_key="shop.id", ondelete="CASCADE")
     api_key_id: int | None = Field(default=None, foreign_key="api_key.id", ondelete="SET NULL")
     prompt: str = Field(
-        sa_column=Column(Text, nullable=False), description="Empty where a photo alone was the query."
+        sa_column=Column(Text, nullable=False), description="Empty where none was sent, or several."
     )
     normalised: str = Field(
         default="",

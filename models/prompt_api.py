@@ -30,7 +30,7 @@ class PromptDetail(BaseModel):
     """One answered recommendation request."""
 
     prompt_id: UUID
-    prompt: str = Field(description="Empty where none was sent.")
+    prompt: str = Field(description="Empty where none was sent, or several.")
     query: dict[str, Any] = Field(
         description="What else was looked for, and how: options, parts, a sent photo's sha256."
     )

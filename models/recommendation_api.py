@@ -148,6 +148,12 @@ class RecommendationRequest(Arrangement):
         default=None, description="Count matching photos by Category, Styles, AgeGroup or attributes.NAME."
     )
 
+    @property
+    def words(self) -> str | None:
+        """The prompt, be it sent as such or as the only one of several things."""
+        alone = self.queries[0] if self.queries is not None and len(self.queries) == 1 else self
+        return alone.prompt
+
     def parts(self) -> dict[str, QueryPart]:
         """What to look for, by the pointers of the fields that say it; each part is of one kind."""
         if self.queries is not None:

@@ -104,7 +104,7 @@ def _logged(
         id=answer.prompt_id,
         shop_id=caller.shop_id,
         api_key_id=caller.key_id,
-        prompt=request.prompt or "",
+        prompt=request.words or "",
         query=asked,
         number_recommended=count,
         filters={}

@@ -24,7 +24,7 @@ def results(model: Prompt, _: str, request: Request) -> Markup:
         shown = thumbnail(request, image, height_px=72) if image is not None else "(deleted)"
         address = request.url_for("admin:details", identity="image", pk=image_id)
         lines.append(Markup("<li>{} <a href='{}'>{}</a> {:.4f}</li>").format(shown, address, image_id, score))
-    return Markup("<ol>{}</ol>").format(Markup("").join(lines))
+    return Markup("<ol start='{}'>{}</ol>").format(model.offset + 1, Markup("").join(lines))
 
 
 def result_count(model: Prompt, _: str) -> str:

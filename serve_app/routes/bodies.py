@@ -152,7 +152,7 @@ def form_or_json(model: type[BaseModel]) -> dict[str, Any]:
     """OpenAPI of a body that is a form or JSON; FastAPI can declare only one of the two."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schema["properties"] |= {
-        "APIKey": {"type": "string", "description": "Instead of a header."},
+        **{name: {"type": "string", "description": "Instead of a header."} for name in sorted(_KEY_FIELDS)},
         "Photo": {"type": "string", "format": "binary", "description": "The file; base64 text in JSON."},
     }
     content = {"multipart/form-data": {"schema": schema}, "application/json": {"schema": schema}}

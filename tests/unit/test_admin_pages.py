@@ -186,6 +186,7 @@ def test_a_prompt_shows_its_results(staff: Browser, shelf: Shelf) -> None:
     page = staff.get(f"/prompt/details/{shelf.ids['prompt']}").text
     assert f"/admin/image/details/{shelf.ids['image']}" in page
     assert "<img src='/media/" in page
+    assert "<ol start='1'>" in page
 
 
 def test_a_failed_photo_is_retried(staff: Browser, shelf: Shelf, service: FakeService) -> None:

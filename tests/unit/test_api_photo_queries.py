@@ -250,11 +250,12 @@ def test_the_log_says_what_was_asked_and_holds_no_photo(
     alone = post(shop, Photo=B64, prompt="in blue", negative_prompt="hat", offset=1, min_score=-1.0)
     parts = [{"Photo": B64, "weight": 2}, {"image_id": stock["red hat"]}, {"prompt": "blue"}]
     several = post(shop, queries=parts)
+    one = post(shop, queries=[{"prompt": "In Blue", "weight": 3}])
     plain = post(shop, prompt="in blue")
     rows = []
     service.flush_prompts()
     with service.database.transaction() as session:
-        for answer in (alone, several, plain):
+        for answer in (alone, several, one, plain):
             row = session.get(Prompt, uuid.UUID(answer.json()["prompt_id"]))
             assert row is not None
             rows.append((row.prompt, row.query))
@@ -270,6 +271,7 @@ def test_the_log_says_what_was_asked_and_holds_no_photo(
                 ]
             },
         ),
+        ("In Blue", {"queries": [{"prompt": "In Blue", "weight": 3.0}]}),
         ("in blue", {}),
     ]
     history = shop.request("GET", "/api/prompts/").json()["results"]

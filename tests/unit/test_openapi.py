@@ -79,7 +79,7 @@ def test_bodies_with_photos_are_forms_or_json(operations: Operations) -> None:
         content = operations[route]["requestBody"]["content"]
         assert content.keys() == {"application/json", "multipart/form-data"}
         for kind in content.values():
-            assert {"Photo", "APIKey"} <= kind["schema"]["properties"].keys()
+            assert {"Photo", "APIKey", "api_key"} <= kind["schema"]["properties"].keys()
             assert "$defs" not in kind["schema"]
 
 
