@@ -10,17 +10,22 @@ import numpy as np
 from serve_app.ports import TextEmbedder, Vector
 
 TEXTS_AT_ONCE = 16
+# Between leases that are prolonged: two turns, each as long as the time-out of a text at most.
+TEXTS_PER_STEP = 2 * TEXTS_AT_ONCE
 
 
-async def embed_texts(embedder: TextEmbedder, texts: Sequence[str]) -> Vector:
+async def embed_texts(
+    embedder: TextEmbedder, texts: Sequence[str], turns: asyncio.Semaphore | None = None
+) -> Vector:
     """(n, d) float32, unit length, for at least one text. Raises what the embedder raises.
 
-    A bounded number is under way at once, about one batch of the tower; after an error none is any more.
+    A bounded number is under way at once, about one batch of the tower, or as many as ``turns`` lets through
+    of all its users; after an error none is any more.
     """
-    turns = asyncio.Semaphore(TEXTS_AT_ONCE)
+    taken = turns or asyncio.Semaphore(TEXTS_AT_ONCE)
 
     async def one(text: str) -> Vector:
-        async with turns:
+        async with taken:
             return (await embedder.embed(text)).vector
 
     try:

@@ -16,7 +16,7 @@ from ray.serve.handle import DeploymentHandle
 
 from models.errors import AppError, DependencyTimeout, DependencyUnavailable, TooBusy
 from models.search import Hit, PhotoVersions, TextEmbedding
-from serve_app.embed_texts import embed_texts
+from serve_app.embed_texts import TEXTS_AT_ONCE, embed_texts
 from serve_app.ports import Pixels, Vector
 
 logger = logging.getLogger("serve_app")
@@ -73,16 +73,18 @@ class BulkImageEmbedderHandle:
 
 
 class BulkTextEmbedderHandle:
-    """The same for texts. ``loop``: the running one on which this process calls the handle, if any does."""
+    """The same for texts, those of all its threads in turn. ``loop``: the running one on which this process
+    calls the handle, if any does."""
 
     def __init__(
         self, handle: DeploymentHandle, timeout_s: float, loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
         self._embedder = TextEmbedderHandle(handle, timeout_s)
         self._loop = loop
+        self._turns = asyncio.Semaphore(TEXTS_AT_ONCE)
 
     def embed(self, texts: Sequence[str]) -> Vector:
-        return run_async(embed_texts(self._embedder, texts), self._loop)
+        return run_async(embed_texts(self._embedder, texts, self._turns), self._loop)
 
 
 def run_async(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None = None) -> T:

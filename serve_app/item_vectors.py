@@ -18,9 +18,9 @@ from db import item_vectors
 from db.session import Database
 from db.work import ClaimedPhoto
 from models.search import TextVector
+from serve_app.embed_texts import TEXTS_PER_STEP
 from serve_app.ports import BulkTextEmbedder, Vector
 
-TEXTS_PER_STEP = 64
 SHORTEST_MIX = 1e-6
 
 

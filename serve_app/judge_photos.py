@@ -6,7 +6,7 @@ filled in (``auto_tag``) waits for a text tower that does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -74,11 +74,12 @@ class Judge:
         return {photo.image_id: found.get(photo.image_id, TermState()) for photo in photos}
 
     def vocabularies(
-        self, embedder: BulkTextEmbedder, states: Mapping[int, TermState]
+        self, embedder: BulkTextEmbedder, states: Mapping[int, TermState], hold: Callable[[], object]
     ) -> dict[str, Vocabulary]:
         """Those that the photos are to be judged by. Where there is no choice there is nothing to judge.
 
-        Raises what the embedder raises; it is asked for texts that this process does not have yet.
+        Raises what the embedder raises; it is asked for texts that this process does not have yet, some at a
+        time, and ``hold`` is called in between, to prolong the photos' leases.
         """
         needed = {name for state in states.values() for name in state.missing}
         if any(state.stated_category is not None for state in states.values()):
@@ -91,7 +92,7 @@ class Judge:
         texts = texts_of(
             TEMPLATES[name].label(one.name, one.description) for name, own in chosen.items() for one in own
         )
-        vectors = self.texts.get_in_bulk(embedder, texts)
+        vectors = self.texts.get_in_bulk(embedder, texts, hold)
         return {name: Vocabulary(name, own, vectors) for name, own in chosen.items()}
 
     def judge(

@@ -12,7 +12,7 @@ from db import images, score_floors
 from db.score_floors import ClaimedFloor
 from models.errors import AppError
 from serve_app.embed_texts import embed_texts
-from serve_app.indexing import IndexParts
+from serve_app.index_parts import IndexParts
 from serve_app.off_topic import PROMPTS
 from serve_app.ports import TextEmbedder, Vector
 

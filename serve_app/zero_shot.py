@@ -14,14 +14,14 @@ the better of the two: "Shoes" alone does not bring up boots, "Footwear: sneaker
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.embed_texts import embed_texts
+from serve_app.embed_texts import TEXTS_PER_STEP, embed_texts
 from serve_app.ports import BulkTextEmbedder, TextEmbedder, Vector
 
 MAX_KEPT_TEXTS = 8192  # 16 MiB at 512 dimensions
@@ -98,11 +98,15 @@ class TextVectors:
             known |= self._keep(unknown, await embed_texts(embedder, unknown))
         return known
 
-    def get_in_bulk(self, embedder: BulkTextEmbedder, texts: Sequence[str]) -> dict[str, Vector]:
-        """The same, in a thread."""
+    def get_in_bulk(
+        self, embedder: BulkTextEmbedder, texts: Sequence[str], after_step: Callable[[], object]
+    ) -> dict[str, Vector]:
+        """The same, in a thread and some at a time, so that what came before an error is kept."""
         known, unknown = self._known(texts)
-        if unknown:
-            known |= self._keep(unknown, embedder.embed(unknown))
+        for start in range(0, len(unknown), TEXTS_PER_STEP):
+            step = unknown[start : start + TEXTS_PER_STEP]
+            known |= self._keep(step, embedder.embed(step))
+            after_step()
         return known
 
     def _known(self, texts: Sequence[str]) -> tuple[dict[str, Vector], list[str]]:

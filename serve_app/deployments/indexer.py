@@ -25,9 +25,10 @@ from models.job import JobKind
 from serve_app.context import ServingContext
 from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.work_loop import WorkLoop
+from serve_app.describe_photos import update_metadata
 from serve_app.handles import BulkTextEmbedderHandle, TextEmbedderHandle
 from serve_app.housekeeping import EVERY_S, tidy
-from serve_app.indexing import IndexParts, update_metadata
+from serve_app.index_parts import IndexParts
 from serve_app.judge_photos import Judge
 from serve_app.mailer import Mailer, send_mail
 from serve_app.score_floor import FloorCalibration
@@ -42,7 +43,7 @@ METADATA_CLAIM_SIZE = 500
 
 
 class Indexer:
-    """Keeps at most ``max_tasks`` pieces of each kind of work in flight.
+    """Keeps at most ``max_tasks`` pieces of each kind of work in flight, one floor for the shoppers' sake.
 
     Nothing is remembered here: the rows' leases are the state, so a killed Indexer's successor goes on
     where the leases run out.
@@ -68,20 +69,23 @@ class Indexer:
             self._loop(self._claim_deleting, self._start_deleting),
             self._loop(self._claim_shop_deletion, self._start_shop_deletion),
             self._loop(self._claim_metadata, self._update_metadata),
-            self._loop(self._claim_floor, self._floors.calibrate),
+            self._loop(self._claim_floor, self._floors.calibrate, max_running=1),
             self._loop(self._claim_mail, self._send_mail),
             asyncio.get_running_loop().create_task(self._keep_house()),
         ]
 
     def _loop(
-        self, claim: Callable[[Session], Work | None], carry_out: Callable[[Work], Awaitable[object]]
+        self,
+        claim: Callable[[Session], Work | None],
+        carry_out: Callable[[Work], Awaitable[object]],
+        max_running: int | None = None,
     ) -> asyncio.Task[None]:
         args = self._args
         loop = WorkLoop(
             self._database,
             claim,
             carry_out,
-            max_running=args.max_tasks,
+            max_running=max_running or args.max_tasks,
             poll_interval_s=args.poll_interval_s,
         )
         return asyncio.get_running_loop().create_task(loop.run())

@@ -10,7 +10,7 @@ from db.session import Database
 from db.vectors import VectorStore
 from models.errors import ConfigurationError
 from serve_app.context import ServingContext
-from serve_app.indexing import IndexingParts
+from serve_app.index_parts import IndexingParts
 from serve_app.judge_photos import Judge
 
 

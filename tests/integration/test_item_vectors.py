@@ -22,7 +22,9 @@ from models.image import Embedding, Image, ImageStatus
 from models.search import Hit, PhotoTerms
 from models.shop import Shop
 from serve_app import item_vectors as use_case
-from serve_app.indexing import IndexingParts, embed_claim, update_metadata
+from serve_app.describe_photos import update_metadata
+from serve_app.index_parts import IndexingParts
+from serve_app.indexing import embed_claim
 from serve_app.item_vectors import item_vector
 from serve_app.judge_photos import Judge
 from serve_app.photos import ImageGeometry

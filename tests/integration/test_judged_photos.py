@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from sqlmodel import col, select
 
 from configs.serving import IndexerArgs, TagArgs
-from db import embeddings, images, photo_tags, taxonomies, work
+from db import embeddings, images, photo_tags, taxonomies, vocabularies, work
 from db.media import MediaStore
 from db.photo_tags import Suggestion
 from db.session import Database
@@ -22,10 +23,13 @@ from models.errors import DependencyUnavailable
 from models.image import Image, ImageStatus
 from models.search import Hit
 from models.taxonomy import Category
-from serve_app.indexing import IndexingParts, embed_claim
+from serve_app import zero_shot
+from serve_app.index_parts import IndexingParts
+from serve_app.indexing import embed_claim
 from serve_app.judge_photos import Judge
 from serve_app.photos import ImageGeometry
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, Vector
+from serve_app.zero_shot import TEMPLATES, texts_of
 from tests.fakes import FakeBulkTextEmbedder, vector_of
 from tests.services import Photos, create_shop, photo_columns
 
@@ -162,6 +166,36 @@ def test_texts_are_not_embedded_for_nothing(database: Database, photos: Photos, 
     add(photos, looks_like(database, "Shoes"))
     assert index_all(database, index, texts) == 1
     assert texts.asked == []
+
+
+def test_a_slow_text_tower_loses_no_lease_and_nothing_that_it_answered(
+    database: Database, photos: Photos, index: MemoryIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zero_shot, "TEXTS_PER_STEP", 20)
+    image_id = add(photos, looks_like(database, "Bags"), auto_tag=True)
+    leases: list[float] = []
+
+    class Slow(FakeBulkTextEmbedder):
+        def embed(self, texts: Sequence[str]) -> Vector:
+            until = photos.read(image_id).lease_until
+            assert until is not None
+            leases.append((until - datetime.now(UTC)).total_seconds())
+            if len(leases) == 3:
+                raise DependencyUnavailable("The text embedder does not answer.")
+            photos.change(lambda image: setattr(image, "lease_until", datetime.now(UTC)), image_id)
+            return super().embed(texts)
+
+    parts, nobody = parts_of(database, index), cast(BulkImageEmbedder, None)
+    assert embed_claim(parts, BulkEmbedders(nobody, Slow()), claim(database)) == 0
+    assert min(leases) > 50
+    photos.change(lambda image: setattr(image, "lease_until", None), image_id)
+    rest = FakeBulkTextEmbedder()
+    assert embed_claim(parts, BulkEmbedders(nobody, rest), claim(database)) == 1
+    kept = 2 * zero_shot.TEXTS_PER_STEP
+    with database.transaction() as session:
+        terms = vocabularies.all_terms(session)
+    labels = (TEMPLATES[name].label(one.name, one.description) for name, own in terms.items() for one in own)
+    assert len(rest.asked) == len(texts_of(labels)) - kept
 
 
 def test_the_shop_is_not_overruled(database: Database, photos: Photos) -> None:

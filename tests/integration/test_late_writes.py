@@ -19,7 +19,9 @@ from db.work import Claim
 from models.errors import DependencyTimeout
 from models.image import ImageStatus
 from models.search import Hit, PhotoTerms
-from serve_app.indexing import IndexingParts, IndexParts, embed_claim, update_metadata
+from serve_app.describe_photos import update_metadata
+from serve_app.index_parts import IndexingParts, IndexParts
+from serve_app.indexing import embed_claim
 from serve_app.judge_photos import Judge
 from serve_app.photos import ImageGeometry
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, BulkTextEmbedder, Vector
@@ -116,6 +118,20 @@ def test_terms_wait_for_an_index_that_does_not_answer(database: Database, photos
     assert update_metadata(parts, NO_TEXTS, claimed(database)) == 1
     assert index.terms == {image_id: PhotoTerms(2)}
     assert claimed(database).photos == []
+
+
+def test_terms_do_not_wait_for_the_text_tower_that_others_need(database: Database, photos: Photos) -> None:
+    known, tagged = photos.add(2, status=ImageStatus.EMBEDDED)
+    for image_id in (known, tagged):
+        use_category(photos, image_id, 2)
+    photos.change(lambda image: setattr(image, "auto_tag", True), tagged)
+    index, out = SlowIndex(), FakeBulkTextEmbedder(error=DependencyTimeout("It did not answer in time."))
+    assert update_metadata(parts_of(database, index), out, claimed(database)) == 1
+    assert index.terms == {known: PhotoTerms(2)}
+    assert claimed(database).photos == [], "the other one waits a moment"
+    expire(photos, tagged)
+    assert update_metadata(parts_of(database, index), FakeBulkTextEmbedder(), claimed(database)) == 1
+    assert index.terms.keys() == {known, tagged}
 
 
 def test_a_worker_without_its_lease_writes_nothing(database: Database, photos: Photos) -> None:

@@ -27,7 +27,8 @@ from models.score_floor import ScoreFloor
 from models.search import Hit
 from models.shop import Shop, ShopStatus
 from serve_app import score_floor
-from serve_app.indexing import IndexingParts, IndexParts, delete_claim, embed_claim
+from serve_app.index_parts import IndexingParts, IndexParts
+from serve_app.indexing import delete_claim, embed_claim
 from serve_app.judge_photos import Judge
 from serve_app.photos import ImageGeometry
 from serve_app.ports import BulkEmbedders

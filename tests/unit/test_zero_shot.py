@@ -56,7 +56,7 @@ async def test_a_text_is_embedded_once() -> None:
     texts = texts_of([Label((("a", "b"), ("c",))), Label((("a",),))])
     assert texts == ["a", "b", "c"]
     first = await kept.get(embedder, texts[:2])
-    again = kept.get_in_bulk(bulk, texts)
+    again = kept.get_in_bulk(bulk, texts, bool)
     assert (embedder.asked, bulk.asked) == (["a", "b"], ["c"])
     assert first.keys() == {"a", "b"}
     for text in texts:
@@ -65,9 +65,9 @@ async def test_a_text_is_embedded_once() -> None:
 
 def test_the_oldest_texts_are_forgotten() -> None:
     kept, bulk = TextVectors(limit=2), FakeBulkTextEmbedder()
-    kept.get_in_bulk(bulk, ["a", "b"])
-    kept.get_in_bulk(bulk, ["a"])
-    assert kept.get_in_bulk(bulk, ["c", "d", "e"]).keys() == {"c", "d", "e"}, "more than are kept"
+    kept.get_in_bulk(bulk, ["a", "b"], bool)
+    kept.get_in_bulk(bulk, ["a"], bool)
+    assert kept.get_in_bulk(bulk, ["c", "d", "e"], bool).keys() == {"c", "d", "e"}, "more than are kept"
     bulk.asked.clear()
-    kept.get_in_bulk(bulk, ["d", "e", "a"])
+    kept.get_in_bulk(bulk, ["d", "e", "a"], bool)
     assert bulk.asked == ["a"]
