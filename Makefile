@@ -15,7 +15,7 @@ help:  ## Show this list
 
 install: $(VENV)/installed  ## Install the service into .venv
 
-demo: $(VENV)/installed  ## Upload a catalogue to a fresh stack, ask six prompts, show the answers, stop
+demo: $(VENV)/installed  ## Upload a catalogue to a fresh stack, ask by words and by a photo, show the answers, stop
 	@$(BIN)/python -m scripts.demo --model "$(MODEL)"
 
 serve: $(VENV)/installed  ## The same in ./data, once, and keep serving on PORT (8000)

@@ -1,4 +1,4 @@
-"""Show the product: a fresh stack, a shop, its catalogue, six prompts, their answers.
+"""Show the product: a fresh stack, a shop, its catalogue, six prompts and a photo, their answers.
 
     python -m scripts.demo                                  (make demo)
     python -m scripts.demo --serve --data-dir data          (make serve)
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -37,6 +38,7 @@ PROMPTS = (
     "a yellow handbag",
     "boots",
 )
+CHANGE = "but in black"
 TOP = 5
 
 
@@ -90,14 +92,19 @@ def _prepare(client: httpx.Client, catalogue: Path) -> None:
 def _ask(client: httpx.Client, sheet: Path) -> None:
     from scripts.answers import print_answers
 
-    answers = []
-    for prompt in PROMPTS:
-        answer = client.post("/api/recommendations/", json={"prompt": prompt, "number_of_images": TOP})
-        answer.raise_for_status()
-        answers.append((prompt, answer.json()))
-    print_answers(answers)
+    answers = [(prompt, _answer(client, {"prompt": prompt})) for prompt in PROMPTS]
+    best = answers[0][1]["recommendations"][0]
+    like_it = _answer(client, {"image_id": best["ImageID"], "prompt": CHANGE})
+    print_answers([*answers, (f"{best['name']}: like this, {CHANGE}", like_it)])
     write_contact_sheet(client, answers, sheet)
     out.print(f"Contact sheet of the answers: {sheet.resolve()}", markup=False)
+
+
+def _answer(client: httpx.Client, query: dict[str, Any]) -> dict[str, Any]:
+    response = client.post("/api/recommendations/", json={**query, "number_of_images": TOP})
+    response.raise_for_status()
+    answer: dict[str, Any] = response.json()
+    return answer
 
 
 def _explain(directory: DataDirectory, url: str) -> None:
