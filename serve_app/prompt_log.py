@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -29,7 +29,7 @@ CAPACITY_ROWS = 10_000
 CLOSING_S = 3.0  # within a stopping replica's grace
 LOG_EVERY_S = 60.0
 LOOK_AGAIN_AFTER_S = (0.1, 0.2, 0.4, 0.7)  # other replicas' logs are at most 1 s behind
-MAX_WAITING = 64
+MAX_WAITING, MAX_WAITING_OF_SHOP = 64, 16
 
 
 class PromptLog:
@@ -46,7 +46,7 @@ class PromptLog:
         self._rows: deque[Prompt] = deque()
         self._gathered = asyncio.Event()
         self._writing = asyncio.Lock()
-        self._waiting = 0
+        self._waiting: Counter[int] = Counter()  # by shop
         self._log_again_at = float("-inf")
 
     def __len__(self) -> int:
@@ -73,21 +73,22 @@ class PromptLog:
                 for _ in batch:
                     self._rows.popleft()
 
-    async def wait_for(self, look: Callable[[], Awaitable[T | None]]) -> T | None:
+    async def wait_for(self, shop_id: int, look: Callable[[], Awaitable[T | None]]) -> T | None:
         """What ``look`` finds, be it of a prompt that any replica answered a moment ago; None: nothing.
 
-        Raises TooBusy where too many wait already, and what ``look`` raises.
+        Raises TooBusy where too many wait already, of all shops or of this one, and what ``look`` raises.
         """
         found = await look()
         if found is not None:
             return found
-        if self._waiting >= MAX_WAITING:
+        if self._waiting.total() >= MAX_WAITING or self._waiting[shop_id] >= MAX_WAITING_OF_SHOP:
             raise TooBusy("Too many events name prompts that are not logged yet. Try again in a second.")
-        self._waiting += 1
+        self._waiting[shop_id] += 1
         try:
             return await self._look_again(look)
         finally:
-            self._waiting -= 1
+            self._waiting[shop_id] -= 1
+            self._waiting += Counter()  # forgets those at zero
 
     async def _look_again(self, look: Callable[[], Awaitable[T | None]]) -> T | None:
         await self.flush()

@@ -19,7 +19,7 @@ async def report_event(services: Services, shop_id: int, request: EventRequest) 
         prompt = prompts.get(session, shop_id, request.prompt_id)
         return None if prompt is None else events.add(session, _event(prompt, request))
 
-    found = await services.prompt_log.wait_for(lambda: services.database.run(store))
+    found = await services.prompt_log.wait_for(shop_id, lambda: services.database.run(store))
     if found is None:
         raise NotFound(
             f"There is no prompt {request.prompt_id} in this shop. Send the prompt_id of the recommendations "

@@ -141,19 +141,22 @@ async def test_another_replicas_prompt_is_waited_for(
         await asyncio.sleep(0)
         return "found" if looks == 4 else None
 
-    assert await log.wait_for(look) == "found"
+    assert await log.wait_for(1, look) == "found"
     assert looks == 4
 
 
 async def test_few_wait_for_prompts_that_nobody_knows(
     service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompt_log, "MAX_WAITING", 2)
+    monkeypatch.setattr(prompt_log, "MAX_WAITING", 4)
+    monkeypatch.setattr(prompt_log, "MAX_WAITING_OF_SHOP", 3)
     log = PromptLog(service.database, Tally())
 
     async def look() -> None:
         await asyncio.sleep(0)
 
     for _ in range(2):
-        found = await asyncio.gather(*(log.wait_for(look) for _ in range(5)), return_exceptions=True)
-        assert [type(one).__name__ for one in found].count("TooBusy") == 3
+        waits = [log.wait_for(shop_id, look) for shop_id in (1, 1, 1, 1, 2, 2)]
+        found = await asyncio.gather(*waits, return_exceptions=True)
+        refused = [type(one).__name__ if one is not None else "" for one in found]
+        assert refused == ["", "", "", "TooBusy", "", "TooBusy"], "three of one shop, four of all"
