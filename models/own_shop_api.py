@@ -50,7 +50,9 @@ class ShopChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text_weight: Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
+    text_weight: Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)] = Field(
+        description="Share of name and description in an item's vector; 0: the photo alone.", examples=[0.2]
+    )
 
 
 class DeletionAccepted(BaseModel):

@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
 from models.filter_api import Closed, Id
 from models.texts import storable_text
@@ -30,6 +38,11 @@ LabelText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1
 
 class TagRequest(Closed):
     """What to compare a photo with; its pixels are ``Photo``, a file of the form or base64 text."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"image_id": 1, "labels": ["a floral dress", "a plain dress"]}]},
+    )
 
     image_id: Annotated[Id | None, BeforeValidator(_parsed_json)] = Field(
         default=None, description="A photo of the shop, by its ImageID, instead of Photo."

@@ -2,8 +2,8 @@
 
     python -m scripts.recommend --email me@shop.example --prompts FILE --data-dir data > answers.jsonl
 
-One prompt a line in, one JSON object a line out, in the same order. Each gets the best there is: no filters, no
-score floor, and nothing is logged.
+One prompt a line in, one JSON object a line out, in the same order. Each gets the best there is: no filters,
+no score floor, and nothing is logged.
 """
 
 from __future__ import annotations
