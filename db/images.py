@@ -59,12 +59,13 @@ def sample_of_names(session: Session, shop_id: int, count: int) -> list[str]:
     """The names of at most ``count`` embedded photos of the shop, nearly the same ones at each call.
 
     They are spread over the catalogue by a multiplicative hash of their ids (Knuth, TAOCP 6.4), which are
-    read from an index alone.
+    read from an index of embedded photos alone.
     """
     place = (cast(col(Image.id), BigInteger) * 2654435761).op("&")(0xFFFFFFFF)
-    ids = select(col(Image.id)).where(col(Image.shop_id) == shop_id).order_by(place).limit(2 * count)
-    sample = select(col(Image.name)).where(col(Image.id).in_(ids), col(Image.status) == ImageStatus.EMBEDDED)
-    return list(session.scalars(sample.order_by(place).limit(count)))
+    own = col(Image.shop_id) == shop_id, col(Image.status) == ImageStatus.EMBEDDED
+    ids = select(col(Image.id)).where(*own).order_by(place).limit(count)
+    sample = select(col(Image.name)).where(col(Image.id).in_(ids), *own)
+    return list(session.scalars(sample.order_by(place)))
 
 
 def insert(session: Session, image: Image) -> Image:

@@ -42,7 +42,7 @@ def count_behind(session: Session, shop: Shop) -> int:
     """How many of its photos are found by a vector of a former weight. No query where none can be."""
     if not shop.reindexing:
         return 0
-    behind = col(Image.item_weight).is_distinct_from(shop.text_weight)
+    behind = or_(*_other_than(shop.text_weight))
     return session.scalar(_embedded(shop.id, func.count()).where(behind)) or 0
 
 
@@ -55,17 +55,9 @@ def changing_shops(session: Session) -> list[int]:
 def lock_behind(session: Session, shop_id: int, weight: float, limit: int) -> list[int]:
     """Lock up to ``limit`` free photos whose vector has another weight than this; returns their ids."""
     free = or_(col(Image.lease_until).is_(None), col(Image.lease_until) < func.now())
-    former = col(Image.item_weight)
-    # One query for each side of the weight, as the index is ordered: those that have it are not read.
-    sides = [former.is_(None), former < weight, former > weight]
-    found = union_all(
-        *(
-            _embedded(shop_id, col(Image.id)).where(side, free).limit(limit).subquery().select()
-            for side in sides
-        )
-    )
-    candidates = session.scalars(found).all()[:limit]
-    query = _embedded(shop_id, col(Image.id)).where(col(Image.id).in_(candidates), free, or_(*sides))
+    candidates = session.scalars(_first_behind(shop_id, weight, limit, free)).all()[:limit]
+    still = or_(*_other_than(weight))
+    query = _embedded(shop_id, col(Image.id)).where(col(Image.id).in_(candidates), free, still)
     locked = query.order_by(col(Image.id)).with_for_update(key_share=True, skip_locked=True)
     return list(session.scalars(locked)) if candidates else []
 
@@ -81,9 +73,20 @@ def settle(session: Session, shop_id: int) -> None:
     if weight is None:
         return
     # A statement of its own: it sees all that was committed before the lock was given.
-    behind = _embedded(shop_id, col(Image.id)).where(col(Image.item_weight).is_distinct_from(weight))
-    if session.scalar(behind.limit(1)) is None:
+    if session.scalar(_first_behind(shop_id, weight, 1)) is None:
         session.execute(update(Shop).where(col(Shop.id) == shop_id).values(reindexing=False))
+
+
+def _first_behind(shop_id: int, weight: float, limit: int, *conditions: Any) -> Any:
+    """Ids, up to ``limit`` of each kind. The photos that have the weight are not read."""
+    own = _embedded(shop_id, col(Image.id)).where(*conditions)
+    return union_all(*(own.where(one).limit(limit).subquery().select() for one in _other_than(weight)))
+
+
+def _other_than(weight: float) -> list[Any]:
+    """The ranges of the index on weights beside this one."""
+    former = col(Image.item_weight)
+    return [former.is_(None), former < weight, former > weight]
 
 
 def _embedded(shop_id: int | None, what: Any) -> Any:

@@ -105,6 +105,20 @@ def test_a_catalogue_from_before_the_score_floors_gets_its_floor(empty: Engine) 
     database.close()
 
 
+def test_photos_that_are_found_by_their_texts_are_indexed_again_by_the_release_before(empty: Engine) -> None:
+    migrate.upgrade(empty.url)
+    with empty.begin() as connection:
+        connection.execute(text(OLD_PHOTOS))
+        connection.execute(
+            text("UPDATE image SET status = 'embedded', item_weight = 0.5 WHERE sku <> 'embedded'")
+        )
+        connection.execute(text("UPDATE image SET item_weight = NULL WHERE sku = 'deleting'"))
+    migrate.downgrade(empty.url, "0003")
+    with empty.connect() as connection:
+        states = connection.execute(text("SELECT sku, status FROM image ORDER BY sku")).all()
+    assert states == [("deleting", "pending"), ("embedded", "embedded"), ("pending", "pending")]
+
+
 def test_terms_from_before_that_differ_in_case_only_are_told_apart(empty: Engine) -> None:
     migrate.upgrade(empty.url)
     migrate.downgrade(empty.url, "0002")

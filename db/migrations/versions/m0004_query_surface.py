@@ -26,6 +26,11 @@ FLOORS_OF_BEFORE = """
     SELECT DISTINCT shop_id, model_key, 1, 0
       FROM image, index_version WHERE status = 'embedded' AND state = 'live'
 """
+# Their vector in the index is mixed with their text's, which the release before knows nothing of.
+WITH_TEXT = """
+    UPDATE image SET status = 'pending', attempts = 0, lease_token = NULL, lease_until = NULL
+     WHERE status = 'embedded' AND item_weight IS DISTINCT FROM 0
+"""
 IN_THE_INDEX = (*IN_THE_INDEX_BEFORE, "name", "description")
 
 
@@ -38,6 +43,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Photos that are found by their texts as well are indexed again, from their stored vectors."""
+    op.execute(WITH_TEXT)
     for table in ("event", "score_floor"):
         op.drop_table(table)
     recreate_trigger(IN_THE_INDEX_BEFORE)
