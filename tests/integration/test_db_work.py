@@ -14,6 +14,7 @@ from db import images, turns, work
 from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
+from models.shop import Shop
 from tests.services import Photos, create_shop, photo_columns
 
 
@@ -66,6 +67,15 @@ def expire(image: Image) -> None:
 
 def replace(image: Image) -> None:
     images.replace_photo(image, photo_columns("b" * 64))
+
+
+MANY_PHOTOS = """
+    INSERT INTO image (shop_id, sku, name, photo_key, photo_sha256, photo_bytes, photo_width_px,
+                       photo_height_px, photo_type, status, attempts, item_weight)
+    SELECT :shop_id, number::text, 'Dress', '', '', 1, 1, 1, 'image/jpeg', 'embedded', 0, 0.25
+      FROM generate_series(1, 3000) AS number
+"""
+ROWS_READ = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'image'"
 
 
 def test_a_claimed_photo_is_leased_and_then_embedded(database: Database, photos: Photos) -> None:
@@ -420,3 +430,19 @@ def test_the_backlog_is_counted(database: Database, photos: Photos) -> None:
     assert (found.pending, found.processing, found.deleting, found.failed) == (1, 1, 1, 4)
     assert 89 < found.oldest_pending_age_s < 120
     assert counts == dict(zip(ImageStatus, (1, 1, 3, 4, 1), strict=True))
+
+
+def test_looking_for_work_reads_no_catalogue(database: Database, shop_id: int) -> None:
+    """Neither the photos that are described as they are, nor those that have the shop's new weight."""
+    with database.transaction() as session:
+        session.execute(text(MANY_PHOTOS), {"shop_id": shop_id})
+        session.execute(
+            text("UPDATE shop SET text_weight = 0.25, reindexing = true WHERE id = :id"), {"id": shop_id}
+        )
+    with database.transaction() as session:
+        session.execute(text("ANALYZE image"))
+    with database.transaction() as session:
+        assert work.claim_metadata(session, limit=500, lease_s=60).photos == []
+        assert session.scalars(text(ROWS_READ)).one() < 100
+    with database.transaction() as session:
+        assert not session.get_one(Shop, shop_id).reindexing
