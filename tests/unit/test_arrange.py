@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -45,24 +46,28 @@ class ListedPhotos:
 
     async def best(self, count: int) -> list[Scored]:
         self.deepest = max(self.deepest, count)
-        return self._ranked(self.photos)[:count]
+        return self._ranked[:count]
 
     async def of_products(self, product_ids: Collection[str]) -> list[Scored]:
-        return self._ranked([photo for photo in self.photos if photo.product_id in product_ids])
+        return [one for one in self._ranked if one.row.image.product_id in product_ids]
 
     async def vectors(self, rows: Sequence[ImageRow]) -> Vector:
         self.vectors_read += len(rows)
         known = {photo.image_id: photo.vector for photo in self.photos}
         return np.stack([known[row.image_id] for row in rows])
 
-    def _ranked(self, photos: Sequence[Known]) -> list[Scored]:
-        found = [Scored(row_of(photo), cosine(self.query, photo.vector)) for photo in photos]
+    @cached_property
+    def _ranked(self) -> list[Scored]:
+        found = [
+            Scored(row_of(one.image_id, one.product_id), cosine(self.query, one.vector))
+            for one in self.photos
+        ]
         return sorted(found, key=lambda one: (-one.score, one.row.image_id))
 
 
-def row_of(photo: Known) -> ImageRow:
-    image = Image(id=photo.image_id, product_id=photo.product_id)
-    return ImageRow(image, None, None, None)
+@cache  # a row takes longer to make than all else here
+def row_of(image_id: int, product_id: str | None) -> ImageRow:
+    return ImageRow(Image(id=image_id, product_id=product_id), None, None, None)
 
 
 def page(search: ListedPhotos, rules: Rules = RULES, **fields: Any) -> list[Arranged]:
