@@ -70,6 +70,31 @@ def test_no_value_of_any_field_is_a_500(shop: ShopClient, path: str) -> None:
                 assert answer.headers["content-type"] == "application/problem+json", fields[:100]
 
 
+NESTED = (
+    b'"filters":{"created_after":%s}',
+    b'"filters":{"Category":%s}',
+    b'"filters":{"product_id":{"not_in":[%s]}}',
+    b'"filters":{"attributes":{"a":{"equals":%s}}}',
+    b'"filters":{"attributes":{"a":{"any":["b",%s]}}}',
+    b'"filters":{"attributes":{"a":{"lt":%s}}}',
+    b'"facets":[%s]',
+    b'"queries":[{"prompt":%s}]',
+    b'"queries":[{"prompt":"x","weight":%s}]',
+    b'"diversity":%s',
+)
+
+
+@pytest.mark.parametrize("nested", NESTED)
+def test_no_nested_value_of_a_query_is_a_500(shop: ShopClient, nested: bytes) -> None:
+    also = b"" if b"queries" in nested else b'"prompt":"x",'
+    also += b"" if b"facets" in nested else b'"facets":["Category"],'  # PostgreSQL is asked in any case
+    for value in (*VALUES, b'"2027-01-01T00:00:00-16:00"'):
+        headers = {"Content-Type": "application/json"}
+        body = b"{%s%s}" % (also, nested % value)
+        answer = shop.request("POST", "/api/recommendations/", content=body, headers=headers)
+        assert answer.status_code in {200, 422}, body[:100]
+
+
 def test_no_value_of_an_event_is_a_500(shop: ShopClient) -> None:
     prompt_id = shop.ask("a dress").json()["prompt_id"]
     valid = {"prompt_id": b'"%s"' % prompt_id.encode(), "ImageID": b"1", "event": b'"click"'}
