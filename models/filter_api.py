@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -45,6 +46,8 @@ def _either(expected: str) -> WrapValidator:
 
 def _with_date(value: Any) -> Any:
     """Pydantic takes numbers, "2026" too, for seconds since 1970."""
+    if isinstance(value, datetime):
+        return value
     if isinstance(value, str) and re.match("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         return value
     raise ValueError("must be a time with a zone, like 2026-01-31T00:00:00Z")

@@ -260,7 +260,8 @@ def test_every_photo_ends_embedded_as_described_and_every_deletion_leaves_nothin
 @pytest.mark.parametrize("deed", DEEDS)
 def test_what_a_late_worker_writes_is_put_right(machine: type[Interleavings], first: str, deed: str) -> None:
     """Too rare for the random walk: a photo is described anew, its worker loses the lease, others go on."""
-    for choice, steps in itertools.product((0, 1), STEPS):
+    choices = (0,) if (first, deed) == ("describe", "nothing") else (0, 1)
+    for choice, steps in itertools.product(choices, STEPS):
         walk = machine()
         walk.start()
         getattr(walk, first)(choice + 1)

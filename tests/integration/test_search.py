@@ -192,7 +192,7 @@ def test_filters_find_what_the_oracle_finds_in_its_order(stocked: Stocked) -> No
     one_by_one, by_index = stocked.parts(), stocked.parts(exact_photos=2)
     queries = unit_vectors(8, 5)
 
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(asked=all_filters(stocked.names), number=st.integers(0, 4), count=st.integers(1, 60))
     def check(asked: dict[str, Any], number: int, count: int) -> None:
         filters, query = Filters.model_validate(asked), queries[number]
