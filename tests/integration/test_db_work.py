@@ -443,6 +443,6 @@ def test_looking_for_work_reads_no_catalogue(database: Database, shop_id: int) -
         session.execute(text("ANALYZE image"))
     with database.transaction() as session:
         assert work.claim_metadata(session, limit=500, lease_s=60).photos == []
-        assert session.scalars(text(ROWS_READ)).one() < 100
+        assert session.scalars(text(ROWS_READ)).one() < 1000, "those that others left dead count, too"
     with database.transaction() as session:
         assert not session.get_one(Shop, shop_id).reindexing
