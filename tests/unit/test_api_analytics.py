@@ -209,7 +209,8 @@ def test_unmet_demand_is_that_of_the_log(service: FakeService, asked: list[Asked
     assert found["distinct_prompts"] == found["grouped_prompts"] == len(wanted)
     assert found["prompts"] == sum(map(len, by_prompt(recent).values()))
     assert sum(theme["prompts"] for theme in found["themes"]) == sum(map(len, wanted.values()))
-    assert sum(theme["share"] for theme in found["themes"]) <= 1 + 1e-9
+    rounding = 0.00005 * len(found["themes"])
+    assert sum(theme["share"] for theme in found["themes"]) <= 1 + rounding + 1e-9
     reported = any(one.clicks for one in recent if one.text)
     assert all((theme["click_through"] is None) != reported for theme in found["themes"])
 
