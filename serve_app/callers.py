@@ -10,7 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +23,7 @@ from db.keys import KeyState
 from db.session import Database
 from models.errors import AppError, NotAuthenticated
 from models.shop import KeyScope, ShopStatus
+from serve_app.background import in_background
 from serve_app.secrets import KeyMint
 
 logger = logging.getLogger("serve_app")
@@ -123,13 +124,10 @@ class CallerCache:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Checks in the background while the block lasts; then writes down the last uses."""
-        rounds = asyncio.create_task(self._rounds())
         try:
-            yield
+            async with in_background(self._rounds()):
+                yield
         finally:
-            rounds.cancel()
-            with suppress(asyncio.CancelledError):
-                await rounds
             await self._attempt(self._write_uses)
 
     async def check(self) -> None:

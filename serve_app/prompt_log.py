@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -18,6 +18,7 @@ from db import prompts
 from db.session import Database
 from models.errors import AppError, TooBusy
 from models.prompt import Prompt
+from serve_app.background import in_background
 from serve_app.ports import EventCounter
 
 logger = logging.getLogger("serve_app")
@@ -103,13 +104,10 @@ class PromptLog:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Writes in the background while the block lasts; then writes the rest."""
-        rounds = asyncio.create_task(self._rounds())
         try:
-            yield
+            async with in_background(self._rounds()):
+                yield
         finally:
-            rounds.cancel()
-            with suppress(asyncio.CancelledError):
-                await rounds
             await self._close()
 
     async def _rounds(self) -> None:
