@@ -149,6 +149,68 @@ class IndexerArgs(ClosedModel):
         return self
 
 
+class ImportArgs(ClosedModel):
+    """Import jobs: what a feed may be, and how it is cut into tasks."""
+
+    max_bytes: PositiveInt = Field(default=2 * 2**30, description="Of one uploaded feed or ZIP.")
+    max_rows: PositiveInt = Field(default=1_000_000, description="Of one feed.")
+    max_errors: PositiveInt = Field(
+        default=10_000, description="Broken rows that are kept to be read; further ones are counted only."
+    )
+    max_removed_share: float = Field(
+        default=0.3, ge=0, le=1, description="Share of a catalogue that a full import removes unconfirmed."
+    )
+    batch_rows: PositiveInt = Field(default=64, description="Rows per Ray task and transaction.")
+    max_tasks: PositiveInt = Field(default=2, description="Ray tasks that one job has in flight.")
+    max_jobs: PositiveInt = Field(default=2, description="Jobs that work at the same time, one of a shop.")
+    slice_s: PositiveFloat = Field(
+        default=20.0, description="After this a job lets the next one work, and goes on later."
+    )
+    keep_days: PositiveInt = Field(
+        default=30, description="How long a finished job and its errors can be read."
+    )
+
+
+class FetchArgs(ClosedModel):
+    """Photos that imports name by URL, and webhooks: all that the service asks of other servers."""
+
+    photos: bool = Field(default=False, description="Whether imports may name photos by URL at all.")
+    allow_http: bool = Field(default=False, description="Also http://, which anyone on the way can read.")
+    allowed_networks: list[str] = Field(
+        default_factory=list, description="Networks that are no public ones, and may be asked all the same."
+    )
+    per_host: PositiveInt = Field(default=4, description="Requests at one host at a time, of one job.")
+    timeout_s: PositiveFloat = Field(default=20.0, description="Of one photo, from look-up to last byte.")
+    attempts: PositiveInt = Field(default=4, description="Tries of one photo before its row is broken.")
+    retry_s: PositiveFloat = Field(default=1.0, description="Before the second attempt; doubles each time.")
+    max_redirects: int = Field(default=3, ge=0, description="Each is checked as the first address is.")
+
+
+class ReindexArgs(ClosedModel):
+    """A new model beside the live one (`python -m scripts.reindex`)."""
+
+    partition_photos: PositiveInt = Field(default=256, description="Photos per Ray task.")
+    actors: PositiveInt = Field(default=1, description="Actors that embed, each with a copy of the model.")
+    actor_num_cpus: float = Field(default=0.3, ge=0, description="CPU share of each of them.")
+    actor_num_gpus: float = Field(default=0.0, ge=0, description="GPU share of each of them.")
+    max_regression: float = Field(
+        default=0.02, ge=0, le=1, description="Loss of recall@1, recall@10 or MRR@10 that stops the flip."
+    )
+    min_overlap: float = Field(
+        default=0.0, ge=0, le=1, description="Least overlap@10 of recent prompts between the versions."
+    )
+
+
+class AuditArgs(ClosedModel):
+    """The comparison of the search index with PostgreSQL, in the background."""
+
+    every_h: PositiveFloat = Field(default=24.0, description="How often each collection is compared.")
+    sample: PositiveInt = Field(
+        default=200, description="Photos of a collection that have to be found by their own vector."
+    )
+    repair: bool = Field(default=True, description="Repair what is found, not only report it.")
+
+
 class PhotoArgs(ClosedModel):
     """What an upload may be."""
 
@@ -208,6 +270,10 @@ class AppArgs(ClosedModel):
     search: SearchArgs = SearchArgs()
     tags: TagArgs = TagArgs()
     indexer: IndexerArgs = IndexerArgs()
+    imports: ImportArgs = ImportArgs()
+    fetch: FetchArgs = FetchArgs()
+    reindex: ReindexArgs = ReindexArgs()
+    audit: AuditArgs = AuditArgs()
     photos: PhotoArgs = PhotoArgs()
     timeouts: TimeoutArgs = TimeoutArgs()
     limits: LimitArgs = LimitArgs()

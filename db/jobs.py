@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,11 +25,12 @@ class ClaimedJob:
     shop_id: int
     token: str
     counts: dict[str, Any]
+    request: dict[str, Any] = field(default_factory=dict)
 
 
-def add(session: Session, kind: JobKind, shop_id: int) -> Job:
+def add(session: Session, kind: JobKind, shop_id: int, request: dict[str, Any] | None = None) -> Job:
     """A new job in the queue."""
-    job = Job(kind=kind, shop_id=shop_id)
+    job = Job(kind=kind, shop_id=shop_id, request=request or {})
     session.add(job)
     session.flush()
     return job
@@ -74,7 +75,7 @@ def claim(session: Session, kind: JobKind, *, lease_s: float, max_attempts: int)
     session.execute(change.values(**values).execution_options(synchronize_session=False))
     if job.id is None or job.shop_id is None:
         raise AssertionError("a stored job has an id and a shop")
-    return ClaimedJob(job.id, job.shop_id, token, dict(job.counts))
+    return ClaimedJob(job.id, job.shop_id, token, dict(job.counts), dict(job.request))
 
 
 def save(session: Session, job: ClaimedJob, counts: dict[str, Any], lease_s: float) -> bool:

@@ -79,6 +79,11 @@ class Image(SQLModel, table=True):
             postgresql_using="gin",
             postgresql_ops={"attributes": "jsonb_path_ops"},
         ),
+        Index(
+            "ix_image_import",
+            "import_job_id",
+            postgresql_where=text("import_job_id IS NOT NULL AND status IN ('pending', 'processing')"),
+        ),
         Index("ix_image_warnings", "shop_id", "id", postgresql_where=text("warnings <> '[]'::jsonb")),
         Index("ix_image_product", "shop_id", "product_id", postgresql_where=text("product_id IS NOT NULL")),
         *(
@@ -107,6 +112,15 @@ class Image(SQLModel, table=True):
     photo_width_px: int
     photo_height_px: int
     photo_type: str = Field(max_length=32)
+    source_url: str | None = Field(
+        default=None, sa_column=Column(Text), description="Where an import fetched the photo."
+    )
+    source_etag: str | None = Field(
+        default=None, sa_column=Column(Text), description="Of the photo there, as fetched."
+    )
+    import_job_id: int | None = Field(
+        default=None, description="The import that last changed the photo; no foreign key: jobs may go."
+    )
 
     status: ImageStatus = Field(default=ImageStatus.PENDING, sa_column=text_enum(ImageStatus))
     attempts: int = Field(default=0)
@@ -175,15 +189,23 @@ class IndexState(StrEnum):
 
 
 class IndexVersion(SQLModel, table=True):
-    """One generation of the search index; all its vectors come from one model."""
+    """One generation of the search index; all its vectors come from one model.
+
+    ``source`` and ``revision`` are the checkpoint's (a hub name or a directory), so that the service loads
+    the model of the live version; None: the configuration's, of before migration 0005.
+    """
 
     __tablename__ = "index_version"
     __table_args__ = (
         Index("uq_index_version_live", "state", unique=True, postgresql_where=text("state = 'live'")),
+        Index("uq_index_version_building", "state", unique=True, postgresql_where=text("state = 'building'")),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     model_key: str = Field(max_length=250)
     dimension: int
     state: IndexState = Field(sa_column=text_enum(IndexState))
+    source: str | None = Field(default=None, sa_column=Column(Text))
+    revision: str | None = Field(default=None, max_length=250)
+    live_at: datetime | None = Field(default=None, sa_column=timestamp())
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, Index, text
+from sqlalchemy import BigInteger, Column, Index, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -15,6 +15,8 @@ from models.columns import created_at_column, text_enum, timestamp
 
 class JobKind(StrEnum):
     DELETE_SHOP = "delete_shop"
+    IMPORT = "import"
+    REINDEX = "reindex"
 
 
 class JobStatus(StrEnum):
@@ -28,17 +30,31 @@ class JobStatus(StrEnum):
 
 
 class Job(SQLModel, table=True):
-    """One piece of durable work. ``shop_id`` is no foreign key: a deleted shop's report stays."""
+    """One piece of durable work. ``shop_id`` is no foreign key: a deleted shop's report stays.
+
+    ``request`` is what was asked for, ``counts`` what was done so far. ``served_at``: when a worker last
+    gave it back, so that long jobs take turns.
+    """
 
     __table_args__ = (
         Index("ix_job_work", "id", postgresql_where=text("status IN ('queued', 'running')")),
         Index("ix_job_shop_id", "shop_id"),
+        Index(
+            "uq_job_idempotency",
+            "shop_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     shop_id: int | None = None
     kind: JobKind = Field(sa_column=text_enum(JobKind))
     status: JobStatus = Field(default=JobStatus.QUEUED, sa_column=text_enum(JobStatus))
+    request: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
+    )
     counts: dict[str, Any] = Field(
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
     )
@@ -46,6 +62,52 @@ class Job(SQLModel, table=True):
     lease_token: str | None = Field(default=None, max_length=32)
     lease_until: datetime | None = Field(default=None, sa_column=timestamp())
     error: str | None = Field(default=None, max_length=1000)
+    cancel_requested: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    idempotency_key: str | None = Field(default=None, max_length=200)
+    request_sha256: str | None = Field(
+        default=None, max_length=64, description="Of the request behind idempotency_key."
+    )
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())
     started_at: datetime | None = Field(default=None, sa_column=timestamp())
+    served_at: datetime | None = Field(default=None, sa_column=timestamp())
     finished_at: datetime | None = Field(default=None, sa_column=timestamp())
+
+
+class JobError(SQLModel, table=True):
+    """What is wrong with one row of an import. ``row``: its cells as the file has them, by column."""
+
+    __tablename__ = "job_error"
+    __table_args__ = (Index("ix_job_error_job_line", "job_id", "line", "id"),)
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
+    job_id: int = Field(foreign_key="job.id", ondelete="CASCADE")
+    line: int
+    sku: str | None = Field(default=None, max_length=250)
+    code: str = Field(max_length=64)
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+    row: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
+    )
+
+
+class RowOutcome(StrEnum):
+    """What became of one row of an import; none yet: null."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+class ImportRow(SQLModel, table=True):
+    """One row of an import. It is settled in the transaction that stores its photo: so a job that is carried
+    on after a crash skips it, and its counts are exact. ``line``: of the file, from 1.
+    """
+
+    __tablename__ = "import_row"
+    __table_args__ = (UniqueConstraint("job_id", "sku", name="uq_import_row_sku"),)
+
+    job_id: int = Field(foreign_key="job.id", ondelete="CASCADE", primary_key=True)
+    line: int = Field(primary_key=True)
+    sku: str | None = Field(default=None, max_length=250)
+    outcome: str | None = Field(default=None, max_length=16)

@@ -43,6 +43,10 @@ class Shop(SQLModel, table=True):
         sa_column_kwargs={"server_default": "false"},
         description="Some of its photos may have the vector of a former text_weight.",
     )
+    webhook_url: str | None = Field(default=None, sa_column=Column(Text))
+    webhook_nonce: bytes | None = Field(
+        default=None, description="The webhook's secret is derived from it and the server's."
+    )
     created_at: datetime | None = Field(default=None, sa_column=created_at_column())
     activated_at: datetime | None = Field(default=None, sa_column=timestamp())
 

@@ -8,10 +8,34 @@ from sqlmodel import SQLModel
 
 from configs.settings import Settings
 from db.session import connect
-from models import event, image, job, mail, prompt, score_floor, shop, staff, taxonomy
+from models import (
+    event,
+    image,
+    index_audit,
+    job,
+    mail,
+    prompt,
+    score_floor,
+    shop,
+    staff,
+    taxonomy,
+    webhook,
+)
 from models.errors import ConfigurationError
 
-TABLE_MODULES = (event, image, job, mail, prompt, score_floor, shop, staff, taxonomy)
+TABLE_MODULES = (
+    event,
+    image,
+    index_audit,
+    job,
+    mail,
+    prompt,
+    score_floor,
+    shop,
+    staff,
+    taxonomy,
+    webhook,
+)
 
 
 def run(connection: Connection) -> None:

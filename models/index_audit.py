@@ -1,0 +1,31 @@
+"""What the last comparison of one collection with PostgreSQL found."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Index
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from models.columns import timestamp
+
+
+class IndexAudit(SQLModel, table=True):
+    """One collection of the search index, and the lease of the worker that compares it."""
+
+    __tablename__ = "index_audit"
+    __table_args__ = (Index("ix_index_audit_audited", "audited_at"),)
+
+    version_id: int = Field(foreign_key="index_version.id", ondelete="CASCADE", primary_key=True)
+    shop_id: int = Field(foreign_key="shop.id", ondelete="CASCADE", primary_key=True)
+    found: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
+    )
+    repaired: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
+    )
+    lease_token: str | None = Field(default=None, max_length=32)
+    lease_until: datetime | None = Field(default=None, sa_column=timestamp())
+    audited_at: datetime | None = Field(default=None, sa_column=timestamp())
