@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -23,16 +21,14 @@ from rich.progress import track
 
 from db import keys
 from db.session import Database
-from models.errors import AppError, ConfigurationError, InvalidInput, NotFound
+from models.errors import AppError, InvalidInput, NotFound
 from models.recommendation_api import MAX_PROMPT_CHARACTERS, MAX_RECOMMENDATIONS
 from scripts.console import log
-from serve_app.data_directory import DataDirectory
-from serve_app.local_environment import set_speed_variables
+from scripts.join_service import APP_NAME, join_service
 
 if TYPE_CHECKING:
     from serve_app.tasks.recommend import BatchHit
 
-APP_NAME = "fashion"
 PROMPTS_PER_TASK = 64
 
 
@@ -41,7 +37,7 @@ def main() -> int:
     load_dotenv(".env")
     try:
         prompts = read_prompts(arguments.prompts)
-        _join(arguments.data_dir)
+        join_service(arguments.data_dir)
         shop_id = _shop_id(arguments.email)
         for prompt, hits in answers(shop_id, prompts, arguments.count):
             line = {"prompt": prompt, "recommendations": [asdict(hit) for hit in hits]}
@@ -83,30 +79,6 @@ def answers(shop_id: int, prompts: list[str], count: int) -> Iterator[tuple[str,
     pending = [task.remote(shop_id, part, count, embedder, context) for part in parts]
     for part, reference in zip(parts, track(pending, "Answering", console=log), strict=True):
         yield from zip(part, ray.get(reference), strict=True)
-
-
-def _join(data_dir: Path | None) -> None:
-    """Become a driver of the service's Ray cluster: of the local one, or of the one RAY_ADDRESS names."""
-    set_speed_variables()
-    # A script needs no fast router, and one of its own lets it wait for answers without an event loop.
-    os.environ["RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP"] = "1"
-    address = os.environ.get("RAY_ADDRESS")
-    if data_dir is not None:
-        directory = DataDirectory(data_dir)
-        running = directory.running()
-        if running is None:
-            raise ConfigurationError(f"No service runs on {directory.path}. Start it: python -m serve_app.")
-        address = running.ray_address
-        os.environ.update(running.environment())
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(directory.ray_token)
-    if address is None:
-        raise ConfigurationError("No service is named. Give --data-dir DIR, or set RAY_ADDRESS.")
-    import ray
-    from ray import serve
-
-    logging.getLogger(serve.__name__).setLevel(logging.ERROR)
-    ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
 
 
 def _shop_id(email: str) -> int:

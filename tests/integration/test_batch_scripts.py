@@ -21,8 +21,8 @@ RETRIEVE = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from scripts.recommend import _join
-_join(Path(sys.argv[1]))
+from scripts.join_service import join_service
+join_service(Path(sys.argv[1]))
 import ray
 from ray import serve
 from serve_app.tasks.retrieve_image_ids import retrieve_image_ids

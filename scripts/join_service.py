@@ -1,0 +1,40 @@
+"""A script beside the running service, on the machines of its Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from models.errors import ConfigurationError
+from serve_app.data_directory import DataDirectory
+from serve_app.local_environment import set_speed_variables
+
+APP_NAME = "fashion"
+
+
+def join_service(data_dir: Path | None) -> None:
+    """Become a driver of the service's Ray cluster: of the local one, or of the one RAY_ADDRESS names.
+
+    Raises ConfigurationError where no service is named, or none runs there.
+    """
+    set_speed_variables()
+    # A script needs no fast router, and one of its own lets it wait for answers without an event loop.
+    os.environ["RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP"] = "1"
+    address = os.environ.get("RAY_ADDRESS")
+    if data_dir is not None:
+        directory = DataDirectory(data_dir)
+        running = directory.running()
+        if running is None:
+            raise ConfigurationError(f"No service runs on {directory.path}. Start it: python -m serve_app.")
+        address = running.ray_address
+        os.environ.update(running.environment())
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(directory.ray_token)
+    if address is None:
+        raise ConfigurationError("No service is named. Give --data-dir DIR, or set RAY_ADDRESS.")
+    import ray
+    from ray import serve
+
+    logging.getLogger(serve.__name__).setLevel(logging.ERROR)
+    ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
