@@ -34,6 +34,16 @@ def shop_prefix(shop_id: int) -> str:
     return f"shops/{shop_id}"
 
 
+def import_prefix(shop_id: int, job_id: int) -> str:
+    """Where all files of one import lie, until it ends."""
+    return f"{shop_prefix(shop_id)}/imports/{job_id}"
+
+
+def import_source_key(shop_id: int, job_id: int) -> str:
+    """The feed of one import, as it was sent."""
+    return f"{import_prefix(shop_id, job_id)}/source"
+
+
 def photo_key(shop_id: int, image_id: int, sha256: str, media_type: str) -> str:
     """A new key for one photo's file; never given twice, so that an old file can be removed at any time."""
     suffix = SUFFIXES.get(media_type, ".bin")

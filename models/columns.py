@@ -18,10 +18,10 @@ def created_at_column() -> Column[Any]:
     return Column(DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-def text_enum(kind: type[StrEnum], *, index: bool = False) -> Column[Any]:
+def text_enum(kind: type[StrEnum], *, index: bool = False, nullable: bool = False) -> Column[Any]:
     """An enum kept as its value in a VARCHAR, so that a new value needs no migration."""
     return Column(
         Enum(kind, native_enum=False, length=16, values_callable=lambda e: [m.value for m in e]),
-        nullable=False,
+        nullable=nullable,
         index=index,
     )

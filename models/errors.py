@@ -5,7 +5,10 @@ AppError
 │   ├── PhotoMissing             422
 │   ├── PhotoEmpty               422
 │   ├── PhotoUnreadable          422  damaged or truncated image data
-│   └── UnknownReference         422  a Category, Styles or AgeGroup id that does not exist
+│   ├── UnknownReference         422  a Category, Styles or AgeGroup that does not exist
+│   ├── DuplicateSku             422  a feed's row whose sku another row before it has
+│   ├── RowsRejected             422  a feed with broken rows that was to be stored whole or not at all
+│   └── RemovalRefused           422  a full feed that would remove too much of the catalogue
 ├── PhotoTypeUnsupported         415  the bytes are not JPEG, PNG, WebP, …
 ├── PhotoTooLarge                413  too many bytes or too many pixels
 ├── BodyTooLarge                 413  more bytes than any request of that route needs
@@ -76,6 +79,21 @@ class PhotoUnreadable(InvalidInput):
 class UnknownReference(InvalidInput):
     code = "unknown_reference"
     title = "Unknown reference"
+
+
+class DuplicateSku(InvalidInput):
+    code = "duplicate_sku"
+    title = "Duplicate sku"
+
+
+class RowsRejected(InvalidInput):
+    code = "rows_rejected"
+    title = "Rows rejected"
+
+
+class RemovalRefused(InvalidInput):
+    code = "removal_refused"
+    title = "Removal refused"
 
 
 class PhotoTypeUnsupported(AppError):

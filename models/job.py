@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from models.columns import created_at_column, text_enum, timestamp
+from models.import_job import ImportPhase
 
 
 class JobKind(StrEnum):
@@ -62,6 +63,8 @@ class Job(SQLModel, table=True):
     lease_token: str | None = Field(default=None, max_length=32)
     lease_until: datetime | None = Field(default=None, sa_column=timestamp())
     error: str | None = Field(default=None, max_length=1000)
+    error_code: str | None = Field(default=None, max_length=64, description="Of the AppError behind error.")
+    phase: ImportPhase | None = Field(default=None, sa_column=text_enum(ImportPhase, nullable=True))
     cancel_requested: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_sha256: str | None = Field(
@@ -77,7 +80,7 @@ class JobError(SQLModel, table=True):
     """What is wrong with one row of an import. ``row``: its cells as the file has them, by column."""
 
     __tablename__ = "job_error"
-    __table_args__ = (Index("ix_job_error_job_line", "job_id", "line", "id"),)
+    __table_args__ = (UniqueConstraint("job_id", "line", name="uq_job_error_line"),)
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
     job_id: int = Field(foreign_key="job.id", ondelete="CASCADE")
@@ -91,17 +94,21 @@ class JobError(SQLModel, table=True):
 
 
 class RowOutcome(StrEnum):
-    """What became of one row of an import; none yet: null."""
+    """What became of one row of an import; none yet: null. ``duplicate``: its sku stands before it."""
 
     CREATED = "created"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
     FAILED = "failed"
+    DUPLICATE = "duplicate"
 
 
 class ImportRow(SQLModel, table=True):
     """One row of an import. It is settled in the transaction that stores its photo: so a job that is carried
     on after a crash skips it, and its counts are exact. ``line``: of the file, from 1.
+
+    ``sku`` is null for a row that has none, and for a duplicate. ``image_id`` is set aside for a new photo
+    before its file is written, so that a repeated attempt writes the same file.
     """
 
     __tablename__ = "import_row"
@@ -110,4 +117,6 @@ class ImportRow(SQLModel, table=True):
     job_id: int = Field(foreign_key="job.id", ondelete="CASCADE", primary_key=True)
     line: int = Field(primary_key=True)
     sku: str | None = Field(default=None, max_length=250)
-    outcome: str | None = Field(default=None, max_length=16)
+    image_id: int | None = None
+    checked: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    outcome: RowOutcome | None = Field(default=None, sa_column=text_enum(RowOutcome, nullable=True))

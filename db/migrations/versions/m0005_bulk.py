@@ -14,7 +14,15 @@ branch_labels = None
 depends_on = None
 
 NEW_COLUMNS = {
-    "job": ("request", "cancel_requested", "served_at", "idempotency_key", "request_sha256"),
+    "job": (
+        "request",
+        "cancel_requested",
+        "served_at",
+        "idempotency_key",
+        "request_sha256",
+        "error_code",
+        "phase",
+    ),
     "image": ("import_job_id", "source_url", "source_etag"),
     "shop": ("webhook_url", "webhook_nonce"),
     "index_version": ("source", "revision", "live_at"),
@@ -48,6 +56,8 @@ def extend_jobs() -> None:
     op.add_column("job", moment("served_at", nullable=True))
     op.add_column("job", sa.Column("idempotency_key", sa.String(200)))
     op.add_column("job", sa.Column("request_sha256", sa.String(64)))
+    op.add_column("job", sa.Column("error_code", sa.String(64)))
+    op.add_column("job", sa.Column("phase", sa.String(16)))
     given = sa.text("idempotency_key IS NOT NULL")
     op.create_index(
         "uq_job_idempotency", "job", ["shop_id", "idempotency_key"], unique=True, postgresql_where=given
@@ -61,8 +71,8 @@ def extend_jobs() -> None:
         sa.Column("code", sa.String(64), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         json("row", "{}"),
+        sa.UniqueConstraint("job_id", "line", name="uq_job_error_line"),
     )
-    op.create_index("ix_job_error_job_line", "job_error", ["job_id", "line", "id"])
 
 
 def create_import_rows() -> None:
@@ -72,6 +82,8 @@ def create_import_rows() -> None:
         reference("job_id", "job", "CASCADE"),
         sa.Column("line", sa.Integer(), nullable=False),
         sa.Column("sku", sa.String(250)),
+        sa.Column("image_id", sa.Integer()),
+        sa.Column("checked", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("outcome", sa.String(16)),
         sa.PrimaryKeyConstraint("job_id", "line"),
         sa.UniqueConstraint("job_id", "sku", name="uq_import_row_sku"),
