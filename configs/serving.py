@@ -176,8 +176,8 @@ class FetchArgs(ClosedModel):
 
     photos: bool = Field(default=False, description="Whether imports may name photos by URL at all.")
     allow_http: bool = Field(default=False, description="Also http://, which anyone on the way can read.")
-    allowed_networks: list[str] = Field(
-        default_factory=list, description="Networks that are no public ones, and may be asked all the same."
+    allowed_networks: tuple[str, ...] = Field(
+        default=(), description="Networks that are no public ones, and may be asked all the same."
     )
     per_host: PositiveInt = Field(default=4, description="Requests at one host at a time, of one job.")
     timeout_s: PositiveFloat = Field(default=20.0, description="Of one photo, from look-up to last byte.")

@@ -46,6 +46,11 @@ def test_only_the_local_config_has_a_fallback() -> None:
     assert [name for name, fallback in fallbacks.items() if fallback is not None] == ["local.yaml"]
 
 
+def test_arguments_can_be_looked_up_by() -> None:
+    """A worker keeps its connections by what it was started with."""
+    assert len({AppArgs(), AppArgs(), AppArgs(database_connections=2)}) == 2
+
+
 def test_what_is_deployed_has_the_chosen_arguments_and_address() -> None:
     config: LaunchConfig = load_config(CONFIGS[0].parent / "local.yaml")
     args = AppArgs.model_validate({"model": {"name": "/some/where"}})
