@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from configs.settings import environment_names
 from models.errors import ConfigurationError
@@ -14,9 +15,15 @@ from serve_app.data_directory import DataDirectory, RunningService
 STOP_TIMEOUT_S = 30
 
 
-def start(directory: DataDirectory, model: str | None, port: int) -> subprocess.Popen[bytes]:
-    """The launcher as a process of its own; its lines appear on our standard error."""
-    command = [sys.executable, "-m", "serve_app", "--data-dir", str(directory.path), "--port", str(port)]
+def start(
+    directory: DataDirectory, model: str | None, port: int, config: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """The launcher as a process of its own; its lines appear on our standard error.
+
+    ``config``: a file other than the launcher's default.
+    """
+    command = [sys.executable, "-m", "serve_app", *([str(config)] if config else [])]
+    command += ["--data-dir", str(directory.path), "--port", str(port)]
     command += ["--env-file", os.devnull, *(["--model", model] if model else [])]
     # A script's data must never reach a database that the environment happens to name.
     foreign = environment_names() | {"RAY_ADDRESS"}

@@ -1,0 +1,80 @@
+"""Measure bulk work against the bare model, and what it does to shoppers.
+
+    python -m scripts.benchmark bulk --check
+
+Each starts a service of its own, in a temporary directory, with a model of FashionCLIP's exact shape and
+random weights (--model names another). With --check it ends with status 1 where a limit is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from models.errors import AppError
+from scripts.benchmarks import bulk
+from scripts.console import log, out
+from scripts.measurement.report import Figure
+
+Measured = tuple[list[Figure], Any]
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="fashion-benchmark-"))
+    measure: Callable[[Path, argparse.Namespace], Measured] = arguments.measure
+    try:
+        figures, details = measure(directory, arguments)
+    except AppError as error:
+        log.print(f"error: {error.message}", markup=False)
+        return 2
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    if arguments.json:
+        lines = [asdict(figure) | {"met": figure.met} for figure in figures]
+        sys.stdout.write(json.dumps({"figures": lines, "details": details}) + "\n")
+    else:
+        for figure in figures:
+            out.print(str(figure), markup=False)
+    return 1 if arguments.check and not all(figure.met for figure in figures) else 0
+
+
+def _bulk(directory: Path, arguments: argparse.Namespace) -> Measured:
+    return bulk.measure(directory, arguments.model, arguments.photos, arguments.rounds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    summary = (__doc__ or "").splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m scripts.benchmark", description=summary)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    own = _kind(kinds, "bulk", _bulk, bulk.__doc__)
+    own.add_argument("--photos", type=int, default=384, help="photos of each round (default: 384)")
+    own.add_argument("--rounds", type=int, default=5, help="rounds of each (default: 5)")
+    return parser
+
+
+def _kind(kinds: Any, name: str, measure: Any, text: str | None) -> argparse.ArgumentParser:
+    own: argparse.ArgumentParser = kinds.add_parser(
+        name,
+        help=(text or "").splitlines()[0],
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    own.set_defaults(measure=measure)
+    own.add_argument(
+        "--model", help="a checkpoint's directory (default: random weights, FashionCLIP's shape)"
+    )
+    own.add_argument("--check", action="store_true", help="end with status 1 where a limit is missed")
+    own.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return own
+
+
+if __name__ == "__main__":
+    sys.exit(main())
