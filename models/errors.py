@@ -5,6 +5,7 @@ AppError
 │   ├── PhotoMissing             422
 │   ├── PhotoEmpty               422
 │   ├── PhotoUnreadable          422  damaged or truncated image data
+│   ├── FeedUnreadable           422  an import's file that cannot be read as a whole
 │   ├── UnknownReference         422  a Category, Styles or AgeGroup that does not exist
 │   ├── DuplicateSku             422  a feed's row whose sku another row before it has
 │   ├── RowsRejected             422  a feed with broken rows that was to be stored whole or not at all
@@ -74,6 +75,11 @@ class PhotoEmpty(InvalidInput):
 class PhotoUnreadable(InvalidInput):
     code = "photo_unreadable"
     title = "Photo cannot be read"
+
+
+class FeedUnreadable(InvalidInput):
+    code = "feed_unreadable"
+    title = "Feed cannot be read"
 
 
 class UnknownReference(InvalidInput):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -13,11 +12,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from models.errors import AppError, InvalidInput, NotAuthenticated
+from serve_app.field_errors import sentence
 
 logger = logging.getLogger("serve_app")
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 100
-_SECRET_FIELD = re.compile(r"key|password|token", re.IGNORECASE)
 _CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 415: "media_type_unsupported"}
 
 
@@ -105,18 +104,9 @@ def _pointer(error: Any) -> str:
 
 
 def _sentence(error: Any) -> str:
-    """Pydantic's message, with the value where it is short and no secret."""
+    """The sentence of one finding; FastAPI has two of its own, about the body."""
     if error["type"] == "json_invalid":
         return 'The body is not valid JSON. Send an object such as {"prompt": "a red dress"}.'
     if error["type"] == "model_attributes_type" and error["loc"] == ("body",):
         return 'The body must be a JSON object, sent with "Content-Type: application/json".'
-    if error["type"] == "extra_forbidden":
-        return "This field is not known here. Leave it out, or correct its name."
-    if error["type"] == "model_type":
-        return "The value must be a JSON object."
-    message = str(error["msg"]).removeprefix("Value error, ")
-    value = error.get("input")
-    shown = isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= 60
-    if shown and not _SECRET_FIELD.search(str(error["loc"])):
-        return f"{message} (got {value!r})"
-    return message
+    return sentence(error)
