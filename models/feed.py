@@ -69,7 +69,8 @@ class FeedRow:
 
     ``line``: of the file, from 1 (a record of JSON is a line). ``loose_terms``: names of terms that are
     the feed's own vocabulary (a Shopify type, a Merchant category): one that does not exist is no error.
-    ``photo`` None: the photo stays as it is. ``raw``: the row as the file has it, by column.
+    ``photo`` None: the photo stays as it is. ``raw``: the row as the file has it, by column. ``only_new``:
+    fields whose values are made up for want of better ones; a photo that is there keeps its own.
     """
 
     line: int
@@ -78,6 +79,7 @@ class FeedRow:
     photo: PhotoSource | None
     raw: Mapping[str, Any]
     loose_terms: Mapping[str, str] = field(default_factory=dict)
+    only_new: frozenset[str] = frozenset()
 
     def broken(self, code: str, reason: str) -> BrokenRow:
         """The row, once something turned out to be wrong with it after all."""

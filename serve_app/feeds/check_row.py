@@ -28,6 +28,7 @@ class Draft:
     columns: Mapping[str, str]
     photo: PhotoSource | None = None
     loose_terms: dict[str, str] = field(default_factory=dict)
+    only_new: frozenset[str] = frozenset()
 
 
 def checked_row(draft: Draft) -> FeedRow | BrokenRow:
@@ -43,7 +44,7 @@ def checked_row(draft: Draft) -> FeedRow | BrokenRow:
         return _broken(draft, error)
     given = {name: getattr(fields, name) for name in values if name != "sku"}
     given.update(names)
-    return FeedRow(draft.line, sku, given, draft.photo, draft.raw, draft.loose_terms)
+    return FeedRow(draft.line, sku, given, draft.photo, draft.raw, draft.loose_terms, only_new=draft.only_new)
 
 
 def _broken(draft: Draft, error: AppError) -> BrokenRow:

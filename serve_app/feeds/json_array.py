@@ -140,10 +140,7 @@ class _Document:
             return FeedUnreadable(
                 f"The JSON breaks off on line {line}: the file is not complete. Send it again."
             )
-        where = f"on line {line}" + (
-            f", character {column}" if "\n" in self._buffer[:at] or line == 1 else ""
-        )
-        return FeedUnreadable(f"The JSON cannot be read {where}: {problem}.")
+        return FeedUnreadable(f"The JSON cannot be read on line {line}, character {column}: {problem}.")
 
     def _read_on(self) -> None:
         """Drop what is done with and read as much again as is left."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 MAX_COLUMNS = 1_000
 MAX_MEMBERS = 200_000
+MAX_DIRECTORY_BYTES = 64 * 2**20  # 335 bytes for each of them
+MAX_RATIO = 100  # photos hardly shrink, and feeds to a tenth
+MIN_BOMB_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from serve_app.feeds.json_array import read_json
 from serve_app.feeds.json_rows import read_jsonl
 from serve_app.feeds.limits import FeedLimits
 from serve_app.feeds.photo_sources import FindPhoto
+from serve_app.feeds.zip_rows import read_zip
 
 Reader = Callable[[BinaryIO, FeedLimits, FindPhoto | None], Iterator[FeedRow | BrokenRow]]
 _READERS: dict[FeedFormat, Reader] = {
@@ -36,7 +37,21 @@ def read_feed(
     Raises FeedUnreadable, at the first row or at any later one, where the file as a whole cannot be read.
     """
     within = limits or FeedLimits()
-    rows = _READERS[format_of(source, feed_format, filename, media_type)](source, within, None)
+    found = format_of(source, feed_format, filename, media_type)
+    rows = (
+        read_zip(source, within, _read_member)
+        if found is FeedFormat.ZIP
+        else _READERS[found](source, within, None)
+    )
     yield from islice(rows, within.max_rows)
     if next(rows, None) is not None:
         raise FeedUnreadable(f"The feed has more than {within.max_rows} rows. Send it in parts.")
+
+
+def _read_member(
+    member: BinaryIO, filename: str, limits: FeedLimits, find_photo: FindPhoto
+) -> Iterator[FeedRow | BrokenRow]:
+    found = format_of(member, FeedFormat.AUTO, filename)
+    if found is FeedFormat.ZIP:
+        raise FeedUnreadable(f"{filename!r} is a ZIP inside of the ZIP. Unpack it and pack what was inside.")
+    return _READERS[found](member, limits, find_photo)
