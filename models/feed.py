@@ -116,7 +116,7 @@ def _storable_cells(raw: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     cells: dict[str, str] = {}
     lost: list[str] = []
     for column, value in raw.items():
-        name, cell = _storable(str(column))[:MAX_COLUMN_CHARS], _cell(value)
+        name, cell = _storable(str(column))[:MAX_COLUMN_CHARS], cell_text(value)
         cells[name] = "" if len(cell) > MAX_CELL_CHARS else _storable(cell)
         if len(cell) > MAX_CELL_CHARS:
             lost.append(f"{name} is too long to be repeated here")
@@ -125,7 +125,8 @@ def _storable_cells(raw: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     return cells, lost
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value of JSON as the text of a cell."""
     if isinstance(value, str):
         return value
     try:

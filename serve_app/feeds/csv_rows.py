@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from models.errors import FeedUnreadable, InvalidInput
 from models.feed import ERROR_COLUMNS, ERROR_TEXT, BrokenRow, FeedRow
-from serve_app.feeds.layouts import known_columns, layout_of
+from serve_app.feeds.layouts import Layout, known_columns, layout_of
 from serve_app.feeds.limits import MAX_COLUMNS, FeedLimits
 from serve_app.feeds.own_columns import normalised
 from serve_app.feeds.photo_sources import FindPhoto
 from serve_app.feeds.text import Lines, opened_text
 
 DELIMITERS = (",", ";", "\t")
-
-
-class Layout(Protocol):
-    """What the columns of a feed mean."""
-
-    def row(self, line: int, raw: Mapping[str, Any]) -> FeedRow | BrokenRow | None:
-        """One row; None for one that describes no item."""
-        ...
 
 
 def read_csv(
@@ -34,7 +26,8 @@ def read_csv(
     with opened_text(source) as text:
         lines = Lines(source, text, limits)
         columns, delimiter = _header(lines)
-        layout: Layout = layout_of(columns, find_photo)
+        lines.split_at(delimiter)
+        layout = layout_of(columns, find_photo)
         yield from _rows(lines, columns, delimiter, layout)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from typing import BinaryIO
 
 from models.errors import FeedUnreadable
@@ -25,6 +26,8 @@ MEDIA_TYPES = {
     "application/x-ndjson": FeedFormat.JSONL,
     "application/x-jsonlines": FeedFormat.JSONL,
 }
+ARRAYS = ("items", "products")
+_WRAPPER = re.compile(rf'\{{\s*"({"|".join(ARRAYS)})"\s*:\s*\[')
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 _OTHERS = {
     b"\x1f\x8b": "It is packed by gzip. Unpack it and send what was inside.",
@@ -62,7 +65,7 @@ def _of_text(start: bytes, filename: str, media_type: str) -> FeedFormat:
         return FeedFormat.JSON
     if text.startswith("{"):
         hinted = named_format(filename) or MEDIA_TYPES.get(media_type.partition(";")[0].strip().lower())
-        return hinted if hinted in (FeedFormat.JSON, FeedFormat.JSONL) else _of_objects(text)
+        return FeedFormat.JSONL if hinted is FeedFormat.JSONL else _of_objects(text)
     if text.startswith("<"):
         raise FeedUnreadable(
             "The file is XML or HTML. Send CSV, JSON, JSONL or a ZIP; Google Merchant feeds as delimited "
@@ -72,10 +75,12 @@ def _of_text(start: bytes, filename: str, media_type: str) -> FeedFormat:
 
 
 def _of_objects(text: str) -> FeedFormat:
-    """JSONL where the first line is an object of its own, and none that wraps all the others."""
+    """JSONL where each line is an object of its own, JSON where one wraps all the others."""
+    line, newline, further = text.partition("\n")
     try:
-        first = json.loads(text.splitlines()[0])
+        first = json.loads(line)
     except (ValueError, RecursionError):
-        return FeedFormat.JSON
-    wraps = isinstance(first, dict) and any(isinstance(first.get(key), list) for key in ("items", "products"))
+        lines = further.lstrip().startswith("{") if newline else not _WRAPPER.match(text)
+        return FeedFormat.JSONL if lines else FeedFormat.JSON
+    wraps = isinstance(first, dict) and any(isinstance(first.get(key), list) for key in ARRAYS)
     return FeedFormat.JSON if wraps else FeedFormat.JSONL

@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 
 from models.errors import FeedUnreadable
 from models.feed import BrokenRow, FeedRow
-from serve_app.feeds.json_rows import Records
-from serve_app.feeds.limits import FeedLimits
+from serve_app.feeds.formats import ARRAYS
+from serve_app.feeds.json_rows import Records, has_many_values
+from serve_app.feeds.limits import LONG_CHARS, MAX_MARKS, FeedLimits
 from serve_app.feeds.photo_sources import FindPhoto
 from serve_app.feeds.text import PEEK_BYTES, opened_text, undecodable
 
-ARRAYS = ("items", "products")
 _NO_ARRAY = (
     'The JSON holds no array of records. Send [{"sku": …, "name": …}, …], or {"items": […]}, or JSONL.'
 )
@@ -128,6 +128,8 @@ class _Document:
                 raise self.unreadable(f"a record ends within no {self._limit} characters, or: {problem}")
             if self._ended:
                 raise self.unreadable(problem, place)
+            if len(self._buffer) - self._at > LONG_CHARS and has_many_values(self._buffer, self._at):
+                raise self.unreadable(f"a record has more than {MAX_MARKS} values, or: {problem}", place)
             self._read_on()
 
     def unreadable(self, problem: str, place: int = 0) -> FeedUnreadable:

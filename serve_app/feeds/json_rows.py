@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from models.errors import FeedUnreadable, InvalidInput
-from models.feed import BrokenRow, FeedRow
-from serve_app.feeds.limits import FeedLimits
-from serve_app.feeds.own_columns import OwnColumns
+from models.feed import BrokenRow, FeedRow, cell_text
+from serve_app.feeds.layouts import record_layout
+from serve_app.feeds.limits import LONG_CHARS, MAX_MARKS, FeedLimits
+from serve_app.feeds.merchant_columns import MerchantColumns
+from serve_app.feeds.own_columns import OwnColumns, placed_columns
 from serve_app.feeds.photo_sources import FindPhoto
 from serve_app.feeds.text import Lines, opened_text
 
@@ -21,27 +23,36 @@ class Records:
 
     def __init__(self, find_photo: FindPhoto | None) -> None:
         self._find_photo = find_photo
-        self._layouts: dict[tuple[str, ...], OwnColumns] = {}
+        self._layouts: dict[tuple[str, ...], OwnColumns | MerchantColumns] = {}
 
     def row(self, line: int, record: Any) -> FeedRow | BrokenRow:
         """One record, checked."""
         if not isinstance(record, dict):
-            text = json.dumps(record, ensure_ascii=False)
+            text = cell_text(record)
             reason = 'Each record is a JSON object, like {"sku": "A-1", "name": "Red dress"}.'
             return BrokenRow.of(line, None, InvalidInput.code, reason, {}, text)
         try:
             layout = self._layout(tuple(record))
         except FeedUnreadable as error:
-            return BrokenRow.of(line, _text(record.get("sku")), InvalidInput.code, error.message, record)
+            placed = placed_columns(record)
+            rest = {key: value for key, value in record.items() if key not in placed}
+            known = {key: record[key] for key in placed}
+            text = cell_text(rest)
+            return BrokenRow.of(line, _text(record.get("sku")), InvalidInput.code, error.message, known, text)
         return layout.row(line, record)
 
-    def _layout(self, keys: tuple[str, ...]) -> OwnColumns:
+    def _layout(self, keys: tuple[str, ...]) -> OwnColumns | MerchantColumns:
         layout = self._layouts.get(keys)
         if layout is None:
             if len(self._layouts) >= MAX_LAYOUTS:
                 self._layouts.clear()
-            layout = self._layouts[keys] = OwnColumns(keys, self._find_photo)
+            layout = self._layouts[keys] = record_layout(keys, self._find_photo)
         return layout
+
+
+def has_many_values(content: str, start: int = 0) -> bool:
+    """Whether a long text of JSON holds more values than any record has."""
+    return sum(content.count(mark, start) for mark in ",:[{") > MAX_MARKS
 
 
 def _text(value: Any) -> str | None:
@@ -60,6 +71,8 @@ def read_jsonl(
             content = next(lines, None)
             if content is None:
                 return
+            if len(content) > LONG_CHARS and has_many_values(content):
+                raise FeedUnreadable(f"The record on line {line} has more than {MAX_MARKS} values.")
             if content.strip():
                 yield _parsed_line(line, content, records)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_COLUMNS = 1_000
+# A long text is parsed in no time and little memory; many small values are neither.
+LONG_CHARS, MAX_MARKS = 100_000, 100_000
 MAX_MEMBERS = 200_000
 MAX_DIRECTORY_BYTES = 64 * 2**20  # 335 bytes for each of them
 MAX_RATIO = 100  # photos hardly shrink, and feeds to a tenth

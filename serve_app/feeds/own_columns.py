@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -71,10 +71,6 @@ class OwnColumns:
         else:
             self._fields[FIELDS[name]] = column
 
-    def missing(self) -> list[str]:
-        """The columns that every row needs and this header lacks."""
-        return [name for name in REQUIRED if name not in self._fields]
-
     def row(self, line: int, raw: Mapping[str, Any]) -> FeedRow | BrokenRow:
         """One row, checked."""
         values = {field: raw[column] for field, column in self._fields.items()}
@@ -125,6 +121,17 @@ class OwnColumns:
         if name == "photo_url":
             return photo_url(text)
         return PhotoData(text) if name == "photo_base64" else photo_source(text, self._find_photo)
+
+
+def placed_columns(columns: Iterable[str]) -> list[str]:
+    """Those that have a meaning here, the first one of each meaning."""
+    return list({place: column for column in reversed(list(columns)) if (place := meaning(column))}.values())
+
+
+def meaning(column: str) -> str:
+    """The field that a column gives, or ``attributes.NAME``; "" for an unknown one."""
+    attribute = _attribute_name(column)
+    return f"attributes.{attribute}" if attribute else FIELDS.get(normalised(column), "")
 
 
 def unknown_column(column: str, columns: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from models.errors import FeedUnreadable
-from serve_app.feeds.limits import FeedLimits
+from serve_app.feeds.limits import LONG_CHARS, MAX_MARKS, FeedLimits
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -66,11 +66,17 @@ class Lines:
         self._text = text
         self._limit = limits.max_record_chars
         self._size = 0
+        self._delimiter = ""
+        self._cells = 0
+
+    def split_at(self, delimiter: str) -> None:
+        """From now on, refuse a record that has too many cells."""
+        self._delimiter = delimiter
 
     def begin(self) -> int:
         """Forget the last record; returns the line on which the next one begins, from 1."""
         self.record.clear()
-        self._size = 0
+        self._size = self._cells = 0
         return self.count + 1
 
     def __iter__(self) -> Lines:
@@ -90,6 +96,10 @@ class Lines:
                 f"The row that begins on line {self.count + 2 - max(1, len(self.record))} is longer than "
                 f"{self._limit} characters. Is a quotation mark never closed?"
             )
+        if self._delimiter and self._size > LONG_CHARS:
+            self._cells += line.count(self._delimiter)
+            if self._cells > MAX_MARKS:
+                raise FeedUnreadable(f"The row on line {self.count + 1} has more than {MAX_MARKS} cells.")
         self.count += 1
         self.record.append(line)
         return line
@@ -97,7 +107,8 @@ class Lines:
 
 def undecodable(source: BinaryIO, encoding: str) -> FeedUnreadable:
     """The error that names the first byte that is none of the encoding's."""
-    decoder = codecs.getincrementaldecoder(encoding)()
+    # The mark at the beginning is UTF-8 too; the decoder that skips it counts from behind it.
+    decoder = codecs.getincrementaldecoder("utf-8" if encoding == "utf-8-sig" else encoding)()
     source.seek(0)
     read_bytes, newlines = 0, 0
     while True:
