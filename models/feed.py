@@ -109,7 +109,7 @@ class BrokenRow:
         rest = "; ".join([*([_storable(text)] if text else []), *lost])
         if rest:
             cells[ERROR_TEXT] = rest[:MAX_CELL_CHARS]
-        return cls(line, None if sku is None else _storable(sku)[:250], code, _storable(reason), cells)
+        return cls(line, _storable(sku or "").strip()[:250] or None, code, _storable(reason), cells)
 
 
 def _storable_cells(raw: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:

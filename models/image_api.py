@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from models.texts import texts_in
+
 MAX_ATTRIBUTES_BYTES = 16_384
 MAX_ATTRIBUTES_DEPTH = 32
 
@@ -81,7 +83,7 @@ def check_storable(fields: BaseModel) -> None:
         text = _attributes_text(value) if name == "attributes" else value
         if not isinstance(text, str):
             continue
-        if "\x00" in text or "\\u0000" in text:
+        if "\x00" in text or (name == "attributes" and "\\u0000" in text and _holds_nul(value)):
             raise ValueError(f"{name} contains a NUL character; remove it")
         try:
             size = len(text.encode())
@@ -89,6 +91,11 @@ def check_storable(fields: BaseModel) -> None:
             raise ValueError(f"{name} is not valid Unicode text (a lone surrogate); remove it") from None
         if name == "attributes" and size > MAX_ATTRIBUTES_BYTES:
             raise ValueError(f"attributes take {size} bytes as JSON; the limit is {MAX_ATTRIBUTES_BYTES}")
+
+
+def _holds_nul(value: Any) -> bool:
+    """As opposed to the six characters that JSON writes for one."""
+    return any("\x00" in text for text in texts_in(value))
 
 
 def _attributes_text(value: dict[str, Any]) -> str:

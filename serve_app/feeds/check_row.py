@@ -49,7 +49,7 @@ def checked_row(draft: Draft) -> FeedRow | BrokenRow:
 
 def _broken(draft: Draft, error: AppError) -> BrokenRow:
     sku = draft.values.get("sku")
-    known = sku.strip() or None if isinstance(sku, str) else None
+    known = sku if isinstance(sku, str) else None
     return BrokenRow.of(draft.line, known, error.code, error.message, draft.raw)
 
 

@@ -27,7 +27,7 @@ def read_csv(
         lines = Lines(source, text, limits)
         columns, delimiter = _header(lines)
         lines.split_at(delimiter)
-        layout = layout_of(columns, find_photo)
+        layout = layout_of([name for name in columns if normalised(name) not in ERROR_COLUMNS], find_photo)
         yield from _rows(lines, columns, delimiter, layout)
 
 

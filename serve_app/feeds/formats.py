@@ -43,6 +43,8 @@ _OTHERS = {
 def format_of(source: BinaryIO, stated: FeedFormat, filename: str = "", media_type: str = "") -> FeedFormat:
     """The format, where ``stated`` leaves it open. Raises FeedUnreadable where it is no feed at all."""
     start = peek(source)
+    if not start:
+        raise FeedUnreadable("The file is empty.")
     for mark, advice in _OTHERS.items():
         if start.startswith(mark):
             raise FeedUnreadable(f"The file is no feed. {advice}")

@@ -70,7 +70,6 @@ def _elements(document: _Document) -> Iterator[Any]:
         document.expect("]")
         return
     while True:
-        document.next_char()
         yield document.value()
         if document.next_char() == "]":
             document.expect("]")
@@ -110,6 +109,7 @@ class _Document:
 
     def value(self) -> Any:
         """The value that comes next. Raises FeedUnreadable."""
+        self.next_char()
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._buffer, self._at)

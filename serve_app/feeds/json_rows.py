@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from models.errors import FeedUnreadable, InvalidInput
@@ -11,7 +11,7 @@ from models.feed import BrokenRow, FeedRow, cell_text
 from serve_app.feeds.layouts import record_layout
 from serve_app.feeds.limits import LONG_CHARS, MAX_MARKS, FeedLimits
 from serve_app.feeds.merchant_columns import MerchantColumns
-from serve_app.feeds.own_columns import OwnColumns, placed_columns
+from serve_app.feeds.own_columns import ANY_TYPE, FIELDS, PHOTOS, OwnColumns, normalised, placed_columns
 from serve_app.feeds.photo_sources import FindPhoto
 from serve_app.feeds.text import Lines, opened_text
 
@@ -39,7 +39,10 @@ class Records:
             known = {key: record[key] for key in placed}
             text = cell_text(rest)
             return BrokenRow.of(line, _text(record.get("sku")), InvalidInput.code, error.message, known, text)
-        return layout.row(line, record)
+        row = layout.row(line, record)
+        if isinstance(row, BrokenRow) and isinstance(layout, OwnColumns) and (odd := _no_cells(record)):
+            return BrokenRow.of(line, row.sku, row.code, row.reason, record, cell_text(odd))
+        return row
 
     def _layout(self, keys: tuple[str, ...]) -> OwnColumns | MerchantColumns:
         layout = self._layouts.get(keys)
@@ -53,6 +56,17 @@ class Records:
 def has_many_values(content: str, start: int = 0) -> bool:
     """Whether a long text of JSON holds more values than any record has."""
     return sum(content.count(mark, start) for mark in ",:[{") > MAX_MARKS
+
+
+def _no_cells(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What would be another value as the text of a cell."""
+    return {key: value for key, value in record.items() if not _is_cell(FIELDS.get(normalised(key)), value)}
+
+
+def _is_cell(field: str | None, value: Any) -> bool:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return field not in PHOTOS
+    return value is None or isinstance(value, str) or field in ANY_TYPE
 
 
 def _text(value: Any) -> str | None:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from models.errors import AppError, FeedUnreadable, InvalidInput
-from models.feed import ERROR_COLUMNS, BrokenRow, FeedRow, PhotoData, PhotoSource
+from models.feed import BrokenRow, FeedRow, PhotoData, PhotoSource
 from serve_app.feeds.check_row import Draft, checked_row
 from serve_app.feeds.photo_sources import FindPhoto, photo_source, photo_url
 
@@ -34,7 +34,9 @@ FIELDS = {
 }
 REQUIRED = ("sku", "name")
 PHOTOS = ("photo", "photo_url", "photo_base64")
-ATTRIBUTE_PREFIXES = ("attributes.", "attr_")
+ATTRIBUTE = "attributes."
+ATTRIBUTE_PREFIXES = (ATTRIBUTE, "attr_")
+ANY_TYPE = ("attributes", "auto_tag")
 LIST_MARK = "|"
 _TEXTS = ("sku", "name", "description", "product_id", "product_url")
 
@@ -50,26 +52,21 @@ class OwnColumns:
     def __init__(self, columns: Sequence[str], find_photo: FindPhoto | None) -> None:
         self._find_photo = find_photo
         self._fields: dict[str, str] = {}
-        self._attributes: dict[str, str] = {}
         for column in columns:
             self._place(column, columns)
+        named = [field for field in self._fields if field.startswith(ATTRIBUTE)]
+        self._attributes = {self._fields.pop(field): field.removeprefix(ATTRIBUTE) for field in named}
         self._photos = [self._fields.pop(photo) for photo in PHOTOS if photo in self._fields]
 
     def _place(self, column: str, columns: Sequence[str]) -> None:
-        name = normalised(column)
-        attribute = _attribute_name(column)
-        if name in ERROR_COLUMNS:
-            return
-        if attribute:
-            self._attributes[column] = attribute
-        elif name not in FIELDS:
+        field = meaning(column)
+        if not field:
             raise FeedUnreadable(unknown_column(column, columns))
-        elif FIELDS[name] in self._fields:
+        if field in self._fields:
             raise FeedUnreadable(
-                f"The columns {self._fields[FIELDS[name]]!r} and {column!r} are one field. Leave one out."
+                f"The columns {self._fields[field]!r} and {column!r} are one field. Leave one out."
             )
-        else:
-            self._fields[FIELDS[name]] = column
+        self._fields[field] = column
 
     def row(self, line: int, raw: Mapping[str, Any]) -> FeedRow | BrokenRow:
         """One row, checked."""
@@ -131,7 +128,7 @@ def placed_columns(columns: Iterable[str]) -> list[str]:
 def meaning(column: str) -> str:
     """The field that a column gives, or ``attributes.NAME``; "" for an unknown one."""
     attribute = _attribute_name(column)
-    return f"attributes.{attribute}" if attribute else FIELDS.get(normalised(column), "")
+    return f"{ATTRIBUTE}{attribute}" if attribute else FIELDS.get(normalised(column), "")
 
 
 def unknown_column(column: str, columns: Sequence[str]) -> str:
@@ -139,10 +136,12 @@ def unknown_column(column: str, columns: Sequence[str]) -> str:
     if not column.strip():
         return f"Column {list(columns).index(column) + 1} has no name. Name it, or remove it."
     nearest = get_close_matches(normalised(column), FIELDS, n=1, cutoff=0.6)
-    hint = (
-        f"Did you mean {nearest[0]!r}?" if nearest else f"Known ones: {', '.join(FIELDS)}, attributes.NAME."
+    hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Known ones: {', '.join(FIELDS)}."
+    shown = column.strip()[:100]
+    return (
+        f"The column {shown!r} is not known. {hint} Rename it (attributes.{shown} keeps it as an attribute), "
+        "or remove it."
     )
-    return f"The column {column[:100]!r} is not known. {hint} Rename it, or remove it."
 
 
 def _attribute_name(column: str) -> str:

@@ -52,7 +52,8 @@ def opened_text(source: BinaryIO) -> Iterator[io.TextIOWrapper]:
     try:
         yield text
     finally:
-        text.detach()
+        if not source.closed:  # by its owner, before these rows were read to their end
+            text.detach()
 
 
 class Lines:
@@ -93,7 +94,7 @@ class Lines:
         self._size += len(line)
         if self._size > self._limit:
             raise FeedUnreadable(
-                f"The row that begins on line {self.count + 2 - max(1, len(self.record))} is longer than "
+                f"The row that begins on line {self.count + 1 - len(self.record)} is longer than "
                 f"{self._limit} characters. Is a quotation mark never closed?"
             )
         if self._delimiter and self._size > LONG_CHARS:

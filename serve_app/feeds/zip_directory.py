@@ -7,7 +7,7 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from posixpath import basename, dirname, splitext
 from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -33,7 +33,7 @@ class ZipDirectory:
             self.archive = ZipFile(source)
         except (zipfile.BadZipFile, ValueError, OverflowError, struct.error, NotImplementedError):
             raise FeedUnreadable(DAMAGED) from None
-        _check_ratio(source, self.archive.infolist())
+        _check_declared(source, self.archive.infolist())
         self.members = [one for one in self.archive.infolist() if not one.is_dir() and not _is_hidden(one)]
         self._paths = _by_name(self.members, _path)
         self._names = _by_name(self.members, lambda one: basename(_path(one)))
@@ -140,8 +140,10 @@ def _is_hidden(member: ZipInfo) -> bool:
     )
 
 
-def _check_ratio(source: BinaryIO, members: Iterable[ZipInfo]) -> None:
+def _check_declared(source: BinaryIO, members: Sequence[ZipInfo]) -> None:
     packed_bytes = source.seek(0, 2)
+    if not all(0 <= member.header_offset < packed_bytes for member in members):
+        raise FeedUnreadable(DAMAGED)
     unpacked_bytes = sum(member.file_size for member in members)
     if unpacked_bytes > MIN_BOMB_BYTES and unpacked_bytes > MAX_RATIO * packed_bytes:
         raise FeedUnreadable(

@@ -33,10 +33,14 @@ def read_zip(source: BinaryIO, limits: FeedLimits, read_member: ReadMember) -> I
         return
     directory.folder = folder(feed)
     try:
-        with directory.archive.open(feed) as member:
-            yield from read_member(cast(BinaryIO, member), feed.filename, limits, directory.find)
-    except (zipfile.BadZipFile, zlib.error, EOFError):
+        member = directory.archive.open(feed)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError):
         raise FeedUnreadable(f"{feed.filename!r} is damaged. {DAMAGED}") from None
+    with member:
+        try:
+            yield from read_member(cast(BinaryIO, member), feed.filename, limits, directory.find)
+        except (zipfile.BadZipFile, zlib.error, EOFError):
+            raise FeedUnreadable(f"{feed.filename!r} is damaged. {DAMAGED}") from None
 
 
 def _feed(directory: ZipDirectory) -> ZipInfo | None:
