@@ -10,6 +10,7 @@ from typing import Any
 
 from models.errors import AppError, FeedUnreadable
 from models.feed import BrokenRow, FeedRow, cell_text
+from serve_app.feeds.attribute_cells import priced
 from serve_app.feeds.check_row import Draft, checked_row
 from serve_app.feeds.html_text import has_markup, plain_text
 from serve_app.feeds.own_columns import normalised
@@ -27,12 +28,13 @@ PHOTO = "image_link"
 REQUIRED = ("id", "title")
 ATTRIBUTES = (
     *("brand", "color", "size", "size_type", "size_system", "gender", "age_group", "material", "pattern"),
-    *("condition", "availability", "price", "sale_price", "gtin", "mpn", "product_type"),
+    *("condition", "availability", "gtin", "mpn", "product_type"),
     *("google_product_category", "custom_label_0", "custom_label_1", "custom_label_2", "custom_label_3"),
     "custom_label_4",
 )
 CATEGORIES = ("product_type", "google_product_category")
-KNOWN = frozenset({*FIELDS, PHOTO, *ATTRIBUTES})
+PRICES = ("price", "sale_price")
+KNOWN = frozenset({*FIELDS, PHOTO, *ATTRIBUTES, *PRICES})
 
 
 def merchant_name(column: str) -> str:
@@ -67,6 +69,9 @@ class MerchantColumns:
         if has_markup(values.get("description", "")):
             values["description"] = plain_text(values["description"])
         values["attributes"] = {name: cells[name] for name in ATTRIBUTES if cells.get(name)}
+        for name in PRICES:
+            if cells.get(name):
+                values["attributes"] |= priced(name, cells[name])
         draft = Draft(line, values, raw, self._fields)
         category = next((cells[name] for name in CATEGORIES if cells.get(name)), "")
         draft.loose_terms = loose_terms(category, cells.get("age_group", ""))

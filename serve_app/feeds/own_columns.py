@@ -9,6 +9,7 @@ from typing import Any
 
 from models.errors import AppError, FeedUnreadable, InvalidInput
 from models.feed import BrokenRow, FeedRow, PhotoData, PhotoSource
+from serve_app.feeds.attribute_cells import attribute_value
 from serve_app.feeds.check_row import Draft, checked_row
 from serve_app.feeds.photo_sources import FindPhoto, photo_source, photo_url
 
@@ -36,8 +37,8 @@ REQUIRED = ("sku", "name")
 PHOTOS = ("photo", "photo_url", "photo_base64")
 ATTRIBUTE = "attributes."
 ATTRIBUTE_PREFIXES = (ATTRIBUTE, "attr_")
+NUMBER = ":number"  # the end of an attribute's column
 ANY_TYPE = ("attributes", "auto_tag")
-LIST_MARK = "|"
 _TEXTS = ("sku", "name", "description", "product_id", "product_url")
 
 
@@ -56,6 +57,7 @@ class OwnColumns:
             self._place(column, columns)
         named = [field for field in self._fields if field.startswith(ATTRIBUTE)]
         self._attributes = {self._fields.pop(field): field.removeprefix(ATTRIBUTE) for field in named}
+        self._numbers = {column for column in self._attributes if column.strip().endswith(NUMBER)}
         self._photos = [self._fields.pop(photo) for photo in PHOTOS if photo in self._fields]
 
     def _place(self, column: str, columns: Sequence[str]) -> None:
@@ -96,8 +98,14 @@ class OwnColumns:
         base = _parsed(given, self._fields.get("attributes", "attributes"))
         if not isinstance(base, dict):
             return base
-        named = {name: _attribute(raw[column]) for column, name in self._attributes.items()}
+        named = {name: self._attribute(column, raw[column]) for column, name in self._attributes.items()}
         return {**base, **{name: value for name, value in named.items() if value is not None}}
+
+    def _attribute(self, column: str, cell: Any) -> Any:
+        try:
+            return attribute_value(cell, is_number=column in self._numbers)
+        except InvalidInput as error:
+            raise InvalidInput(f"{column}: {error.message}") from None
 
     def _photo(self, raw: Mapping[str, Any]) -> PhotoSource | None:
         given = [(column, raw[column]) for column in self._photos if raw[column] not in ("", None)]
@@ -148,7 +156,7 @@ def _attribute_name(column: str) -> str:
     stripped = column.strip()
     for prefix in ATTRIBUTE_PREFIXES:
         if stripped.lower().startswith(prefix):
-            return stripped[len(prefix) :].strip()
+            return stripped[len(prefix) :].removesuffix(NUMBER).strip()
     return ""
 
 
@@ -161,12 +169,3 @@ def _parsed(given: Any, column: str) -> Any:
         return json.loads(given)
     except (ValueError, RecursionError):
         raise InvalidInput(f'{column}: is not a JSON object, like {{"color": "red"}}.') from None
-
-
-def _attribute(cell: Any) -> Any:
-    """None for an empty cell; a list where it has the mark of one."""
-    if not isinstance(cell, str):
-        return cell
-    if LIST_MARK not in cell:
-        return cell.strip() or None
-    return [part.strip() for part in cell.split(LIST_MARK) if part.strip()] or None

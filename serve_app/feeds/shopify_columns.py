@@ -10,6 +10,7 @@ from typing import Any
 
 from models.errors import AppError, FeedUnreadable, InvalidInput
 from models.feed import BrokenRow, FeedRow
+from serve_app.feeds.attribute_cells import priced
 from serve_app.feeds.check_row import Draft, checked_row
 from serve_app.feeds.html_text import plain_text
 from serve_app.feeds.own_columns import normalised
@@ -48,7 +49,7 @@ _OF_PRODUCT = (
     *(f"option{i}_name" for i in OPTIONS),
 )
 _OF_VARIANT = ("sku", "price", *(f"option{i}_value" for i in OPTIONS))
-_PLAIN_ATTRIBUTES = ("vendor", "type", "gender", "age_group", "price")
+_PLAIN_ATTRIBUTES = ("vendor", "type", "gender", "age_group")
 
 
 def is_shopify(names: frozenset[str]) -> bool:
@@ -143,4 +144,5 @@ def _options(cells: Mapping[str, str]) -> dict[str, str]:
 def _attributes(cells: Mapping[str, str]) -> dict[str, Any]:
     plain: dict[str, Any] = {name: cells[name] for name in _PLAIN_ATTRIBUTES if cells.get(name)}
     tags = [tag.strip() for tag in cells.get("tags", "").split(",") if tag.strip()]
-    return plain | ({"tags": tags} if tags else {})
+    price = priced("price", cells["price"]) if cells.get("price") else {}
+    return plain | price | ({"tags": tags} if tags else {})

@@ -19,7 +19,7 @@ LINEN = {
     "type": "Dresses",
     "gender": "female",
     "age_group": "adult",
-    "price": "79.00",
+    "price": 79.0,
     "tags": ["summer", "linen"],
 }
 
@@ -38,7 +38,7 @@ def test_a_shopify_export_is_an_item_for_each_variant_on_sale() -> None:
         "product_id": "linen-dress",
         "attributes": LINEN | {"color": "Red", "size": "M"},
     }
-    assert rows[2].values["attributes"] == LINEN | {"color": "Blue", "size": "S", "price": "84.00"}
+    assert rows[2].values["attributes"] == LINEN | {"color": "Blue", "size": "S", "price": 84.0}
     assert [row.loose_terms for row in rows[2:]] == [
         {"Category": "Dresses", "AgeGroup": "adult"},
         {"Category": "Scarves & Shawls"},
@@ -138,7 +138,8 @@ def test_a_merchant_feed() -> None:
             "pattern": "striped",
             "condition": "new",
             "availability": "in_stock",
-            "price": "15.00 GBP",
+            "price": 15.0,
+            "currency": "GBP",
             "gtin": "3234567890126",
             "mpn": "GO12345OOGLE",
             "product_type": "Home > Men > Polo Shirts",
@@ -184,6 +185,29 @@ def test_columns_twice_are_refused_where_they_count() -> None:
         rows_of(b"Handle,Title,Variant SKU,SKU\n", FeedFormat.CSV)
     rows = good_rows(b"id,title,link,additional_image_link,additional_image_link\n1,A,,a,b\n")
     assert rows[0].sku == "1"
+
+
+def test_prices_are_numbers_where_they_can_be() -> None:
+    rows = good_rows(table(*(MERCHANT | {"price": price} for price in ("9,90 eur", "12", "from 3", "1e3"))))
+    assert [row.values["attributes"] for row in rows] == [
+        {"price": 9.9, "currency": "EUR"},
+        {"price": 12.0},
+        {"price": "from 3"},
+        {"price": "1e3"},
+    ]
+
+
+def test_columns_of_attributes_may_hold_numbers_and_lists() -> None:
+    header = "sku,name,attributes,Attributes.Fit,attr_size:number,attributes.price:number\n"
+    rows = rows_of(
+        f'{header}a,A,"{{""a"": 1, ""Fit"": 2}}",a|b c|,36|38.5,49\nb,B,,,,\nc,C,,,,1/2\n'.encode()
+    )
+    assert isinstance(rows[0], FeedRow)
+    assert isinstance(rows[1], FeedRow)
+    assert isinstance(rows[2], BrokenRow)
+    assert rows[0].values["attributes"] == {"a": 1, "Fit": ["a", "b c"], "size": [36, 38.5], "price": 49}
+    assert rows[1].values["attributes"] == {}
+    assert rows[2].reason == "attributes.price:number: '1/2' is no number. Write it like 49.9."
 
 
 @pytest.mark.parametrize(
