@@ -16,6 +16,7 @@ ERROR_TEXT = "error_text"
 ERROR_COLUMNS = (ERROR_LINE, ERROR_CODE, ERROR_REASON, ERROR_TEXT)
 MAX_CELL_CHARS = 32_000  # of a broken row; Excel's cells hold 32,767
 MAX_COLUMN_CHARS = 250
+MAX_REASON_CHARS = 1_000
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -109,7 +110,13 @@ class BrokenRow:
         rest = "; ".join([*([_storable(text)] if text else []), *lost])
         if rest:
             cells[ERROR_TEXT] = rest[:MAX_CELL_CHARS]
-        return cls(line, _storable(sku or "").strip()[:250] or None, code, _storable(reason), cells)
+        return cls(
+            line,
+            _storable(sku or "").strip()[:250] or None,
+            code,
+            _storable(reason)[:MAX_REASON_CHARS],
+            cells,
+        )
 
 
 def _storable_cells(raw: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:

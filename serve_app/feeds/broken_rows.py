@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from models.feed import ERROR_CODE, ERROR_COLUMNS, ERROR_LINE, ERROR_REASON, ERROR_TEXT
-from serve_app.feeds.layouts import is_own
+from serve_app.feeds.layouts import is_own, usual_place
 from serve_app.feeds.own_columns import REQUIRED, meaning
 
 
@@ -23,14 +23,14 @@ class WrittenRow:
 
 
 class BrokenRowsCsv:
-    """One header for rows whose columns differ. Columns of one meaning are one, as the first row has it."""
+    """One header for rows whose columns differ. Columns of one meaning become one."""
 
     def __init__(self, columns: Iterable[str]) -> None:
-        """``columns``: of all rows, in the order in which they are to stand; repetitions do not matter."""
-        known = [column for column in dict.fromkeys(columns) if column not in ERROR_COLUMNS]
+        """``columns``: of all rows, in any order and as often as they occur."""
+        known = sorted(set(columns) - set(ERROR_COLUMNS), key=usual_place)
         own = is_own(known)
         if own:
-            known += [name for name in REQUIRED if name not in {meaning(column) for column in known}]
+            known = [*_lacking(known), *known]
         self._written: dict[str, str] = {}
         places: dict[str, str] = {}
         for column in known:
@@ -50,6 +50,12 @@ class BrokenRowsCsv:
             explained = {ERROR_LINE: str(row.line), ERROR_CODE: row.code, ERROR_REASON: row.reason}
             cells |= explained | {ERROR_TEXT: row.cells.get(ERROR_TEXT, "")}
             yield _csv_line([cells.get(column, "") for column in self.columns])
+
+
+def _lacking(columns: Iterable[str]) -> list[str]:
+    """The columns without which no feed is read."""
+    present = {meaning(column) for column in columns}
+    return [name for name in REQUIRED if name not in present]
 
 
 def _csv_line(cells: Iterable[str]) -> str:

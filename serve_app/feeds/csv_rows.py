@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from models.errors import FeedUnreadable, InvalidInput
-from models.feed import ERROR_COLUMNS, ERROR_TEXT, BrokenRow, FeedRow
+from models.feed import ERROR_COLUMNS, ERROR_TEXT, MAX_COLUMN_CHARS, BrokenRow, FeedRow
 from serve_app.feeds.layouts import Layout, known_columns, layout_of
 from serve_app.feeds.limits import MAX_COLUMNS, FeedLimits
 from serve_app.feeds.own_columns import normalised
@@ -140,4 +140,10 @@ def _split(header: list[str]) -> tuple[list[str], str]:
     _, width, columns, delimiter = max(found, key=lambda one: one[:2])
     if width > MAX_COLUMNS:
         raise FeedUnreadable(f"The header has {width} columns; the limit is {MAX_COLUMNS}.")
+    for number, column in enumerate(columns, start=1):
+        if len(column) > MAX_COLUMN_CHARS or "\x00" in column:
+            raise FeedUnreadable(
+                f"The name of column {number} has {len(column)} characters, at most {MAX_COLUMN_CHARS} are "
+                "possible, or a zero byte. Is the first line the header?"
+            )
     return columns, delimiter

@@ -14,7 +14,8 @@ from serve_app.feeds.own_columns import OwnColumns, normalised
 from serve_app.feeds.photo_sources import FindPhoto
 from serve_app.feeds.shopify_columns import ShopifyColumns, is_shopify
 
-_KNOWN = frozenset(own_columns.FIELDS) | merchant_columns.KNOWN | shopify_columns.KNOWN
+_NAMES = (*own_columns.FIELDS, *shopify_columns.COLUMNS, *merchant_columns.NAMES)
+_PLACES = {name: place for place, name in reversed(list(enumerate(_NAMES)))}
 
 
 class Layout(Protocol):
@@ -27,7 +28,12 @@ class Layout(Protocol):
 
 def known_columns(columns: Sequence[str]) -> int:
     """How many of them any layout knows."""
-    return sum(normalised(column) in _KNOWN or merchant_name(column) in _KNOWN for column in columns)
+    return sum(merchant_name(column) in _PLACES for column in columns)
+
+
+def usual_place(column: str) -> tuple[int, str]:
+    """A key to sort columns by: as they are documented, then the others."""
+    return _PLACES.get(merchant_name(column), len(_PLACES)), column
 
 
 def layout_of(columns: Sequence[str], find_photo: FindPhoto | None) -> Layout:
@@ -57,7 +63,7 @@ def _check_required(columns: Sequence[str]) -> None:
         for name in missing
         if (nearest := get_close_matches(name, columns, n=1, cutoff=0.6))
     ]
-    found = ", ".join(map(repr, columns))[:1000] or "nothing"
+    found = ", ".join(map(repr, columns))[:400] or "nothing"
     raise FeedUnreadable(
         " ".join(
             [

@@ -34,7 +34,7 @@ ATTRIBUTES = (
 )
 CATEGORIES = ("product_type", "google_product_category")
 PRICES = ("price", "sale_price")
-KNOWN = frozenset({*FIELDS, PHOTO, *ATTRIBUTES, *PRICES})
+NAMES = (*FIELDS, PHOTO, *ATTRIBUTES, *PRICES)
 
 
 def merchant_name(column: str) -> str:
@@ -55,7 +55,7 @@ class MerchantColumns:
         self._columns: dict[str, str] = {}
         for column in columns:
             name = merchant_name(column)
-            if name in KNOWN and name in self._columns:
+            if name in NAMES and name in self._columns:
                 raise FeedUnreadable(
                     f"The columns {self._columns[name]!r} and {column!r} are one attribute. Leave one out."
                 )

@@ -41,7 +41,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "age_group": ("google_shopping_/_age_group",),
 }
 _BY_COLUMN = {column: name for name, columns in NAMES.items() for column in columns}
-KNOWN = frozenset(_BY_COLUMN)
+COLUMNS = tuple(_BY_COLUMN)
 _MARKS = frozenset({"option1_value", "variant_sku", "variant_price", "image_src", "product_image_url"})
 # What only the first line of a product says, and all its variants have.
 _OF_PRODUCT = (

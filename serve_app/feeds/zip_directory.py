@@ -34,7 +34,7 @@ class ZipDirectory:
         except (zipfile.BadZipFile, ValueError, OverflowError, struct.error, NotImplementedError):
             raise FeedUnreadable(DAMAGED) from None
         _check_declared(source, self.archive.infolist())
-        self.members = [one for one in self.archive.infolist() if not one.is_dir() and not _is_hidden(one)]
+        self.members = [one for one in self.archive.infolist() if _is_file(one) and not _is_hidden(one)]
         self._paths = _by_name(self.members, _path)
         self._names = _by_name(self.members, lambda one: basename(_path(one)))
         self.folder = ""
@@ -128,6 +128,10 @@ def _by_name(members: Iterable[ZipInfo], name_of: Callable[[ZipInfo], str]) -> d
         name = name_of(member)
         found[name] = None if name in found else member
     return found
+
+
+def _is_file(member: ZipInfo) -> bool:
+    return member.filename != "" and not member.is_dir()
 
 
 def _is_hidden(member: ZipInfo) -> bool:

@@ -31,6 +31,8 @@ CSV, JSON, JSONL, AUTO = FeedFormat.CSV, FeedFormat.JSON, FeedFormat.JSONL, Feed
         (b"sku,name,Name\n", CSV, "'name' and 'Name' are one field"),
         (b"sku,name,Category,category_name\n", CSV, "'Category' and 'category_name' are one field"),
         (b"sku,,name\n", CSV, "Column 2 has no name"),
+        (b"sku,na\x00me\n", CSV, "name of column 2"),
+        (b"sku,name,attributes." + b"x" * 300, CSV, "name of column 3 has 311 characters"),
         (b'sku,name\na,A\nb,"B\nc,C\n', CSV, "opens in the row of line 3 is never closed"),
         (b'sku,"name\na,A', CSV, "header is never closed"),
         ("sku,name\na,Größe\n".encode("cp1252"), CSV, "byte at position 13 (line 2) is not UTF-8"),

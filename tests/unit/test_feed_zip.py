@@ -42,6 +42,7 @@ def flagged(content: bytes, flag: int) -> bytes:
         (flagged(GOOD, 1), "'feed.csv' is encrypted"),
         (zip_of({"feed.csv": FEED}, zipfile.ZIP_LZMA), "'feed.csv' is packed by an unusual method"),
         (zip_of({}), "neither a feed"),
+        (zip_of({"Q": "", "photos/": "", ".DS_Store": ""}).replace(b"Q", b"\x00"), "neither a feed"),
         (zip_of({"inner.zip": GOOD}), "ZIPs inside of it are not read"),
         (zip_of({"feed.csv": GOOD}), "'feed.csv' is a ZIP inside of the ZIP"),
         (zip_of({"a.csv": FEED, "b/c.json": "[]"}), "has 2 feeds: 'a.csv', 'b/c.json'"),
