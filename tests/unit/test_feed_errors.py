@@ -169,6 +169,11 @@ def test_how_json_writes_a_nul_is_no_nul() -> None:
     assert broken.reason == "attributes: contains a NUL character; remove it"
 
 
+def test_empty_cells_and_rows_that_spreadsheets_add_say_nothing() -> None:
+    rows = good_rows(b"sku,name,,\na,A,,\n,,,\n\nb,B\nc,C,,,, ,\n")
+    assert [(row.line, row.sku) for row in rows] == [(2, "a"), (5, "b"), (6, "c")]
+
+
 def test_the_photo_of_a_row_without_a_zip() -> None:
     cells = ["aGVsbG8=", "data:image/png;base64,aGVs bG8=", "HTTPS://a.example/b?c=d"]
     rows = good_rows(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import stat
 import struct
+import tracemalloc
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -157,10 +159,21 @@ def test_no_more_is_unpacked_than_was_declared() -> None:
         {"deflated": False},
     ]
     for lie in lies:
-        changed = {name: getattr(photo, name) for name in PhotoFile.__slots__} | lie
         with pytest.raises(PhotoUnreadable, match=r"'a\.jpg' is damaged in the ZIP"):
-            zipped_photo(io.BytesIO(content), PhotoFile(**changed))
+            zipped_photo(io.BytesIO(content), replace(photo, **lie))
     assert zipped_photo(io.BytesIO(content), photo) == b"x" * 1_000
+
+
+def test_a_photo_that_unpacks_to_more_than_it_said_takes_no_memory() -> None:
+    content = zip_of({"a.jpg": b"\x00" * 20_000_000})
+    (row,) = good_rows(content)
+    assert isinstance(row.photo, PhotoFile)
+    tracemalloc.start()
+    with pytest.raises(PhotoUnreadable):
+        zipped_photo(io.BytesIO(content), replace(row.photo, size_bytes=1_000))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 1_000_000
 
 
 @pytest.mark.parametrize("at", range(0, len(GOOD), 3))
