@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-# Columns that the CSV of broken rows has beside those of the feed. On input the first three say nothing; a
-# row whose error_text is not empty is broken still.
+# Columns that the CSV of broken rows (serve_app/feeds/broken_rows.py) has beside those of the feed. On input
+# the first three say nothing; a row whose error_text is not empty is broken still.
 ERROR_LINE, ERROR_CODE, ERROR_REASON = "error_line", "error_code", "error_reason"
 ERROR_TEXT = "error_text"
 ERROR_COLUMNS = (ERROR_LINE, ERROR_CODE, ERROR_REASON, ERROR_TEXT)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from models.feed import ERROR_CODE, ERROR_COLUMNS, ERROR_LINE, ERROR_REASON, ERROR_TEXT
-from serve_app.feeds.layouts import is_own, usual_place
+from serve_app.feeds.layouts import is_own
 from serve_app.feeds.own_columns import REQUIRED, meaning
 
 
@@ -26,8 +26,8 @@ class BrokenRowsCsv:
     """One header for rows whose columns differ. Columns of one meaning become one."""
 
     def __init__(self, columns: Iterable[str]) -> None:
-        """``columns``: of all rows, in any order and as often as they occur."""
-        known = sorted(set(columns) - set(ERROR_COLUMNS), key=usual_place)
+        """``columns``: of all rows, as often as they occur; they keep the order in which they first do."""
+        known = [column for column in dict.fromkeys(columns) if column not in ERROR_COLUMNS]
         own = is_own(known)
         if own:
             known = [*_lacking(known), *known]

@@ -14,8 +14,7 @@ from serve_app.feeds.own_columns import OwnColumns, normalised
 from serve_app.feeds.photo_sources import FindPhoto
 from serve_app.feeds.shopify_columns import ShopifyColumns, is_shopify
 
-_NAMES = (*own_columns.FIELDS, *shopify_columns.COLUMNS, *merchant_columns.NAMES)
-_PLACES = {name: place for place, name in reversed(list(enumerate(_NAMES)))}
+_KNOWN = frozenset({*own_columns.FIELDS, *shopify_columns.COLUMNS, *merchant_columns.NAMES})
 
 
 class Layout(Protocol):
@@ -28,12 +27,7 @@ class Layout(Protocol):
 
 def known_columns(columns: Sequence[str]) -> int:
     """How many of them any layout knows."""
-    return sum(merchant_name(column) in _PLACES for column in columns)
-
-
-def usual_place(column: str) -> tuple[int, str]:
-    """A key to sort columns by: as they are documented, then the others."""
-    return _PLACES.get(merchant_name(column), len(_PLACES)), column
+    return sum(merchant_name(column) in _KNOWN for column in columns)
 
 
 def layout_of(columns: Sequence[str], find_photo: FindPhoto | None) -> Layout:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.feed import ERROR_TEXT, BrokenRow, FeedFormat, FeedRow
+from models.feed import ERROR_COLUMNS, ERROR_TEXT, BrokenRow, FeedFormat, FeedRow
 from serve_app.feeds.broken_rows import BrokenRowsCsv, WrittenRow
 from tests.feed_files import EXAMPLES, good_rows, rows_of, texts
 
@@ -93,3 +93,14 @@ def test_cells_that_are_too_long_or_cannot_be_stored_keep_their_row_broken() -> 
     assert long.raw == {"sku": "", "name": "", ERROR_TEXT: "name is too long to be repeated here"}
     assert nul.raw["name"] == "a\N{REPLACEMENT CHARACTER}b"
     comes_back([long, nul])
+
+
+def test_columns_keep_their_order_and_those_of_one_meaning_are_one() -> None:
+    table = BrokenRowsCsv(
+        ["Category", "sku", "colour", "Category", "category_name", "attr_Fit", "attributes.Fit"]
+    )
+    assert table.columns == ["name", "Category", "sku", "colour", "attr_Fit", *ERROR_COLUMNS]
+    rows = [WrittenRow(3, "c", "r", {"category_name": "x", "attributes.Fit": "y", ERROR_TEXT: "z"})]
+    assert list(table.lines(rows)) == [",x,,,y,3,c,r,z\r\n"]
+    assert BrokenRowsCsv(["Variant SKU", "Handle", "Title"]).columns[:3] == ["Variant SKU", "Handle", "Title"]
+    assert BrokenRowsCsv([]).columns == ["sku", "name", *ERROR_COLUMNS]
