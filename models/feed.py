@@ -68,8 +68,9 @@ class FeedRow:
     ``name`` always, ``sku`` never, each valid as in an upload; terms (Category, Styles, AgeGroup) are ids,
     or names that are looked up, in any case of letters. What is not given stays as it is.
 
-    ``line``: of the file, from 1 (a record of JSON is a line). ``loose_terms``: names of terms that are
-    the feed's own vocabulary (a Shopify type, a Merchant category): one that does not exist is no error.
+    ``line``: of the file, from 1 (a record of JSON is a line). ``loose_terms``: names of the feed's
+    own vocabulary (a Shopify type, a Merchant category), for each term the best first: the first one that
+    exists counts, and none is no error.
     ``photo`` None: the photo stays as it is. ``raw``: the row as the file has it, by column. ``only_new``:
     fields whose values are made up for want of better ones; a photo that is there keeps its own.
     """
@@ -79,7 +80,7 @@ class FeedRow:
     values: Mapping[str, Any]
     photo: PhotoSource | None
     raw: Mapping[str, Any]
-    loose_terms: Mapping[str, str] = field(default_factory=dict)
+    loose_terms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     only_new: frozenset[str] = frozenset()
 
     def broken(self, code: str, reason: str) -> BrokenRow:

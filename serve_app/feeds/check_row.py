@@ -27,7 +27,7 @@ class Draft:
     raw: Mapping[str, Any]
     columns: Mapping[str, str]
     photo: PhotoSource | None = None
-    loose_terms: dict[str, str] = field(default_factory=dict)
+    loose_terms: dict[str, tuple[str, ...]] = field(default_factory=dict)
     only_new: frozenset[str] = frozenset()
 
 

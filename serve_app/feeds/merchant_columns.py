@@ -73,8 +73,8 @@ class MerchantColumns:
             if cells.get(name):
                 values["attributes"] |= priced(name, cells[name])
         draft = Draft(line, values, raw, self._fields)
-        category = next((cells[name] for name in CATEGORIES if cells.get(name)), "")
-        draft.loose_terms = loose_terms(category, cells.get("age_group", ""))
+        categories = [cells.get(name, "") for name in CATEGORIES]
+        draft.loose_terms = loose_terms(categories, cells.get("age_group", ""))
         if link := cells.get(PHOTO):
             try:
                 draft.photo = photo_source(link, self._find_photo) if self._find_photo else photo_url(link)

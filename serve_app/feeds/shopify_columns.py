@@ -19,8 +19,8 @@ from serve_app.feeds.vocabulary import loose_terms
 
 MAX_NAME_CHARS, MAX_DESCRIPTION_CHARS = 250, 5_000
 OPTIONS = (1, 2, 3)
-NO_OPTIONS = "default title"
-# Ours, then what the export calls it: until 2024, and since.
+NO_OPTIONS = "Default Title"
+# Ours, then what the export calls it: until 2024, and since. The first one that is there counts.
 NAMES: dict[str, tuple[str, ...]] = {
     "handle": ("handle", "url_handle"),
     "title": ("title",),
@@ -63,14 +63,14 @@ class ShopifyColumns:
     def __init__(self, columns: Sequence[str], find_photo: FindPhoto | None) -> None:
         self._find_photo = find_photo
         self._columns: dict[str, str] = {}
+        given: dict[str, str] = {}
         for column in columns:
-            name = _BY_COLUMN.get(normalised(column))
-            if name in self._columns:
-                raise FeedUnreadable(
-                    f"The columns {self._columns[name]!r} and {column!r} say the same. Leave one out."
-                )
-            if name:
-                self._columns[name] = column
+            if normalised(column) in _BY_COLUMN and normalised(column) in given:
+                raise FeedUnreadable(f"The column {column!r} is there twice. Leave one out.")
+            given[normalised(column)] = column
+        for name, spellings in NAMES.items():
+            found = [given[spelling] for spelling in spellings if spelling in given]
+            self._columns |= {name: found[0]} if found else {}
         fields = {
             "sku": "sku",
             "name": "title",
@@ -98,10 +98,7 @@ class ShopifyColumns:
         whole = cells | {
             name: value for name, value in self._product.items() if not cells[name] or name == "image"
         }
-        if (
-            whole.get("status", "").lower() in ("draft", "archived")
-            or whole.get("published", "").lower() == "false"
-        ):
+        if not _is_on_sale(whole):
             return None
         texts = {self._columns[name]: whole[name] for name in self._product if whole[name] != cells[name]}
         return self._variant(line, whole, {**raw, **texts})
@@ -119,9 +116,8 @@ class ShopifyColumns:
             "attributes": _attributes(cells) | options,
         }
         draft = Draft(line, values, raw, self._fields)
-        draft.loose_terms = loose_terms(
-            cells.get("type") or cells.get("category", ""), cells.get("age_group", "")
-        )
+        categories = [cells.get("type", ""), cells.get("category", "")]
+        draft.loose_terms = loose_terms(categories, cells.get("age_group", ""))
         shown = "variant_image" if cells.get("variant_image") else "image"
         if link := cells.get(shown):
             try:
@@ -131,6 +127,11 @@ class ShopifyColumns:
         return checked_row(draft)
 
 
+def _is_on_sale(cells: Mapping[str, str]) -> bool:
+    unpublished = cells.get("published", "").lower() == "false"
+    return not unpublished and cells.get("status", "").lower() not in ("draft", "archived")
+
+
 def _options(cells: Mapping[str, str]) -> dict[str, str]:
     """The variant's values by the names of the options; {} where the product has one variant only."""
     named = {
@@ -138,7 +139,7 @@ def _options(cells: Mapping[str, str]) -> dict[str, str]:
         for i in OPTIONS
         if (value := cells.get(f"option{i}_value", ""))
     }
-    return {} if list(named.values()) == ["Default Title"] else named
+    return {} if list(named.values()) == [NO_OPTIONS] else named
 
 
 def _attributes(cells: Mapping[str, str]) -> dict[str, Any]:
