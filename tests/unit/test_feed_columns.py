@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -230,3 +232,13 @@ def test_html_as_text(markup: str, expected: str) -> None:
 @pytest.mark.parametrize("part", ["<", "<!--", "<a", "</", "<script>", "<p>", "&", "<a '", "<!-- -->"])
 def test_hostile_html_is_no_work(part: str) -> None:
     assert len(plain_text(part * 200_000)) <= 200_000
+
+
+def test_the_examples_of_the_guide() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "bulk.md").read_text()
+    shown = {kind: re.search(rf"```{kind}\n(sku.*?|\{{.*?)```", guide, re.DOTALL) for kind in ("csv", "json")}
+    table, record = (found[1].encode() for found in shown.values() if found)
+    dress, skirt = good_rows(table)
+    (same,) = good_rows(record)
+    assert (dress.sku, dress.values) == (same.sku, same.values)
+    assert skirt.values["attributes"] == {"colour": "red", "price": 35}
