@@ -7,9 +7,18 @@ A file is an ordinary Ray Serve config: replicas, autoscaling, queues and ``user
 from __future__ import annotations
 
 from difflib import get_close_matches
+from ipaddress import ip_network
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 FASHION_CLIP = "patrickjohncyh/fashion-clip"
 FASHION_CLIP_REVISION = "7e3ba62ce16b379a1ab479346b66f192e76f51b7"
@@ -179,11 +188,22 @@ class FetchArgs(ClosedModel):
     allowed_networks: tuple[str, ...] = Field(
         default=(), description="Networks that are no public ones, and may be asked all the same."
     )
-    per_host: PositiveInt = Field(default=4, description="Requests at one host at a time, of one job.")
-    timeout_s: PositiveFloat = Field(default=20.0, description="Of one photo, from look-up to last byte.")
+    per_host: PositiveInt = Field(default=4, description="Requests at one host at a time, of one task.")
+    timeout_s: PositiveFloat = Field(
+        default=20.0, description="Of one attempt, from look-up to last byte, redirects included."
+    )
     attempts: PositiveInt = Field(default=4, description="Tries of one photo before its row is broken.")
-    retry_s: PositiveFloat = Field(default=1.0, description="Before the second attempt; doubles each time.")
+    retry_s: PositiveFloat = Field(
+        default=1.0, description="Before a second attempt, at a photo or a webhook; doubles each time."
+    )
     max_redirects: int = Field(default=3, ge=0, description="Each is checked as the first address is.")
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _are_networks(cls, networks: list[str]) -> list[str]:
+        for network in networks:
+            ip_network(network)
+        return networks
 
 
 class ReindexArgs(ClosedModel):

@@ -9,7 +9,10 @@ AppError
 │   ├── UnknownReference         422  a Category, Styles or AgeGroup that does not exist
 │   ├── DuplicateSku             422  a feed's row whose sku another row before it has
 │   ├── RowsRejected             422  a feed with broken rows that was to be stored whole or not at all
-│   └── RemovalRefused           422  a full feed that would remove too much of the catalogue
+│   ├── RemovalRefused           422  a full feed that would remove too much of the catalogue
+│   ├── UrlRefused               422  a URL that may not be asked: no public server, odd form
+│   │   └── PhotoUrlRefused      422  the same of a photo
+│   └── PhotoUrlFailed           422  the server that has the photo did not give it
 ├── PhotoTypeUnsupported         415  the bytes are not JPEG, PNG, WebP, …
 ├── PhotoTooLarge                413  too many bytes or too many pixels
 ├── BodyTooLarge                 413  more bytes than any request of that route needs
@@ -100,6 +103,21 @@ class RowsRejected(InvalidInput):
 class RemovalRefused(InvalidInput):
     code = "removal_refused"
     title = "Removal refused"
+
+
+class UrlRefused(InvalidInput):
+    code = "url_refused"
+    title = "URL refused"
+
+
+class PhotoUrlRefused(UrlRefused):
+    code = "photo_url_refused"
+    title = "Photo URL refused"
+
+
+class PhotoUrlFailed(InvalidInput):
+    code = "photo_url_failed"
+    title = "Photo URL failed"
 
 
 class PhotoTypeUnsupported(AppError):
