@@ -56,7 +56,11 @@ class UrlRule:
     def redirected(self, url: OutboundUrl, location: str) -> OutboundUrl:
         """Where a redirect leads; it may not leave https. Raises UrlRefused."""
         _refuse_unfit(location)
-        after = self.parse(urljoin(str(url), location.partition("#")[0]))
+        try:
+            joined = urljoin(str(url), location.partition("#")[0])
+        except ValueError:
+            raise UrlRefused(f"{url.host} redirects to an address that cannot be read.") from None
+        after = self.parse(joined)
         if url.scheme == "https" and after.scheme != "https":
             raise UrlRefused(f"{url.host} redirects from https to http. Use an address that stays on https.")
         return after
