@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import AppError
-from scripts.benchmarks import bulk
+from scripts.benchmarks import bulk, fairness, latency
 from scripts.console import log, out
 from scripts.measurement.report import Figure
 
@@ -50,13 +50,29 @@ def _bulk(directory: Path, arguments: argparse.Namespace) -> Measured:
     return bulk.measure(directory, arguments.model, arguments.photos, arguments.rounds)
 
 
+def _fairness(directory: Path, arguments: argparse.Namespace) -> Measured:
+    return fairness.measure(directory, arguments.model, arguments.backlog, arguments.uploads)
+
+
+def _latency(directory: Path, arguments: argparse.Namespace) -> Measured:
+    rounds, clients = arguments.rounds, arguments.clients
+    return latency.measure(directory, arguments.model, arguments.requests, rounds, clients)
+
+
 def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m scripts.benchmark", description=summary)
     kinds = parser.add_subparsers(dest="kind", required=True)
     own = _kind(kinds, "bulk", _bulk, bulk.__doc__)
-    own.add_argument("--photos", type=int, default=384, help="photos of each round (default: 384)")
-    own.add_argument("--rounds", type=int, default=5, help="rounds of each (default: 5)")
+    own.add_argument("--photos", type=int, default=1024, help="photos of each round (default: 1024)")
+    own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
+    own = _kind(kinds, "fairness", _fairness, fairness.__doc__)
+    own.add_argument("--backlog", type=int, default=1_000_000, help="photos that wait (default: 1000000)")
+    own.add_argument("--uploads", type=int, default=12, help="single uploads of each kind (default: 12)")
+    own = _kind(kinds, "latency", _latency, latency.__doc__)
+    own.add_argument("--requests", type=int, default=1200, help="requests of each kind (default: 1200)")
+    own.add_argument("--rounds", type=int, default=3, help="rounds that they are cut into (default: 3)")
+    own.add_argument("--clients", type=int, nargs="+", default=[1, 4], help="at a time (default: 1 4)")
     return parser
 
 

@@ -41,6 +41,12 @@ class ImageEmbedderHandle:
             return cast(Vector, await self._handle.embed_photos.remote(pixels))
 
 
+class _BulkEmbedder(ImageEmbedderHandle):
+    async def embed(self, pixels: Pixels) -> Vector:
+        async with _translated("The image embedder", self._timeout_s):
+            return cast(Vector, await self._handle.embed_in_bulk.remote(pixels))
+
+
 class VectorIndexHandle:
     def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
         self._handle, self._timeout_s = handle, timeout_s
@@ -66,7 +72,7 @@ class BulkImageEmbedderHandle:
     """For Ray tasks, which run in ordinary threads."""
 
     def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
-        self._embedder = ImageEmbedderHandle(handle, timeout_s)
+        self._embedder = _BulkEmbedder(handle, timeout_s)
 
     def embed(self, pixels: Pixels) -> Vector:
         return run_async(self._embedder.embed(pixels))

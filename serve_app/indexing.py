@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -27,6 +28,7 @@ from serve_app.photos import prepare_photo
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, BulkTextEmbedder, Pixels, Vector
 
 logger = logging.getLogger("serve_app")
+BATCHES_IN_FLIGHT = 2
 
 
 def embed_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim) -> int:
@@ -84,13 +86,19 @@ def _vectors(
         photos = held(session, parts, claim, photos)
         vectors = embeddings.stored(session, photos, parts.model_key)
     unknown = [photo for photo in photos if photo.image_id not in vectors]
-    readable, pixels = _prepare(parts, claim.token, unknown)
     step = parts.args.embed_batch
-    for start in range(0, len(readable), step):
-        batch = embedder.embed(np.stack(pixels[start : start + step]))
-        for photo, vector in zip(readable[start : start + step], batch, strict=True):
-            vectors[photo.image_id] = vector
+    batches = [unknown[start : start + step] for start in range(0, len(unknown), step)]
+
+    def embedded(batch: list[ClaimedPhoto]) -> list[tuple[int, Vector]]:
+        readable, pixels = _prepare(parts, claim.token, batch)
+        found = embedder.embed(np.stack(pixels)) if pixels else ()
         renewed(parts, claim, photos)
+        return [(photo.image_id, vector) for photo, vector in zip(readable, found, strict=True)]
+
+    # While the model has one batch, the next one is decoded.
+    with ThreadPoolExecutor(BATCHES_IN_FLIGHT) as pool:
+        for found in pool.map(embedded, batches):
+            vectors.update(found)
     return vectors
 
 

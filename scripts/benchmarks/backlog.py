@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import uuid4
 
 from sqlalchemy import insert, text
 from sqlmodel import col, select
@@ -12,12 +13,13 @@ from models.image import Image, ImageStatus
 from models.taxonomy import Category
 from scripts.benchmarks.photos import HEIGHT_PX, WIDTH_PX, PhotoFile
 
+ROWS_PER_INSERT = 100_000
 MANY = text(
     """
     INSERT INTO image (shop_id, sku, name, photo_key, photo_sha256, photo_bytes, photo_width_px,
                        photo_height_px, photo_type, status, attempts)
-    SELECT :shop_id, 'MANY-' || number, 'Garment ' || number, :photo_key,
-           encode(sha256(convert_to(:shop_id || '/' || number, 'UTF8')), 'hex'), :size_bytes, :width_px,
+    SELECT :shop_id, :first || '-' || number, 'Garment ' || number, :photo_key,
+           encode(sha256(convert_to(:first || '/' || number, 'UTF8')), 'hex'), :size_bytes, :width_px,
            :height_px, 'image/jpeg', 'pending', 0
       FROM generate_series(1, :count) AS number
     """
@@ -51,14 +53,16 @@ def plant(database: Database, shop_id: int, prefix: str, photos: Sequence[PhotoF
 
 def plant_many(database: Database, shop_id: int, photo_key: str, photo: PhotoFile, count: int) -> None:
     """``count`` rows that share one file. Each has a sha256 of its own, so each has to be embedded."""
-    with database.transaction() as session:
-        allow_long_statements(session)
+    for start in range(0, count, ROWS_PER_INSERT):
         values = {
             "shop_id": shop_id,
+            "first": uuid4().hex,
             "photo_key": photo_key,
             "size_bytes": photo.size_bytes,
             "width_px": WIDTH_PX,
             "height_px": HEIGHT_PX,
-            "count": count,
+            "count": min(ROWS_PER_INSERT, count - start),
         }
-        session.execute(MANY, values)
+        with database.transaction() as session:
+            allow_long_statements(session)
+            session.execute(MANY, values)

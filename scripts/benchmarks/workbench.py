@@ -23,6 +23,7 @@ from serve_app.data_directory import DataDirectory, RunningService
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "local.yaml"
 QUIET_TIMEOUT_S = 300.0
+PREFIX = "benchmark"
 POLL_S = 0.1
 # Photos and floors that background work still has to see to.
 UNSETTLED = text(
@@ -52,6 +53,11 @@ class Workbench:
     pid: int
     args: AppArgs
     database: Database
+
+    @property
+    def media(self) -> Path:
+        """Where files lie whose key begins with ``PREFIX``."""
+        return self.data.path / "media" / PREFIX
 
     def new_shop(self, name: str) -> Shop:
         """A shop of that name, which nobody has yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ray import serve
 from configs.serving import EmbedderArgs, EmbedderUserConfig
 from models.search import TextEmbedding
 from serve_app.ports import Pixels, Vector
+from serve_app.priority import EMBEDDING_NICE, give_way
 from serve_app.served_model import ServedModel, locate
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 class Embedder:
     """Requests that arrive while the model is busy form the next batch, so an idle replica adds no delay.
+
+    Bulk work has a thread of its own, so that no shopper's photo waits behind its batches.
 
     Inference runs in a thread: user code shares the replica's event loop.
     """
@@ -33,6 +37,7 @@ class Embedder:
         )
         self._encoder.warm_up()
         self._max_photos = EmbedderUserConfig().max_batch_size
+        self._bulk = ThreadPoolExecutor(1, "bulk", initializer=give_way, initargs=(EMBEDDING_NICE,))
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply ``user_config`` without a restart. Raises ValidationError, and the old values stay."""
@@ -51,6 +56,11 @@ class Embedder:
     async def embed_photos(self, groups: list[Pixels]) -> list[Vector]:
         """Called with (n, S, S, 3) uint8, answers (n, d) float32; runs over all groups that wait."""
         return await asyncio.to_thread(self._encode_groups, groups)
+
+    async def embed_in_bulk(self, pixels: Pixels) -> Vector:
+        """(n, S, S, 3) uint8 → (n, d) float32, one call after the other, in a thread that gives way."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._bulk, self._encoder.encode_images, pixels)
 
     def _encode_groups(self, groups: list[Pixels]) -> list[Vector]:
         filled = [group for group in groups if len(group)]

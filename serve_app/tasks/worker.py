@@ -12,11 +12,16 @@ from models.errors import ConfigurationError
 from serve_app.context import ServingContext
 from serve_app.index_parts import IndexingParts
 from serve_app.judge_photos import Judge
+from serve_app.priority import TASK_NICE, give_way
 
 
 @lru_cache(maxsize=4)
 def indexing_parts(context: ServingContext) -> IndexingParts:
-    """Connections and preprocessing, made at the first task of a process."""
+    """Connections and preprocessing, made at the first task of a process.
+
+    From then on the process gives way: all tasks that ask for these parts are bulk work.
+    """
+    give_way(TASK_NICE)
     args, settings = context.args, Settings()
     if settings.chroma_url is None or settings.media_url is None:
         raise ConfigurationError("CHROMA_URL and MEDIA_URL must be set on every machine.")
