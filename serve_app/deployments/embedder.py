@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from configs.serving import EmbedderArgs, EmbedderUserConfig
 from models.search import TextEmbedding
@@ -24,10 +25,19 @@ class Embedder:
 
     Bulk work has a thread of its own, so that no shopper's photo waits behind its batches.
 
-    Inference runs in a thread: user code shares the replica's event loop.
+    Inference runs in a thread: user code shares the replica's event loop. ``other_tower`` is not called: it
+    makes that one part of the same application.
     """
 
-    def __init__(self, tower: Tower, model: ServedModel, args: EmbedderArgs, hub_timeout_s: float) -> None:
+    def __init__(
+        self,
+        tower: Tower,
+        model: ServedModel,
+        args: EmbedderArgs,
+        hub_timeout_s: float,
+        other_tower: DeploymentHandle | None = None,
+    ) -> None:
+        self._other_tower = other_tower
         # Here, so that building the application does not load torch: that takes some 3 s.
         from serve_app.encoder import FashionClipEncoder
 
