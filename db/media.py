@@ -1,12 +1,15 @@
-"""The photos' files, in a directory or an object store (any fsspec URL)."""
+"""The files of photos and imports, in a directory or an object store (any fsspec URL)."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -14,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from models.errors import DependencyUnavailable, InvalidInput, NotFound
 
 KEY = re.compile(r"[A-Za-z0-9._/-]+")
+UPLOADS = "uploads"
 SUFFIXES = {
     "image/jpeg": ".jpg",
     "image/png": ".png",
@@ -34,20 +38,20 @@ def shop_prefix(shop_id: int) -> str:
     return f"shops/{shop_id}"
 
 
-def import_prefix(shop_id: int, job_id: int) -> str:
-    """Where all files of one import lie, until it ends."""
-    return f"{shop_prefix(shop_id)}/imports/{job_id}"
-
-
-def import_source_key(shop_id: int, job_id: int) -> str:
-    """The feed of one import, as it was sent."""
-    return f"{import_prefix(shop_id, job_id)}/source"
-
-
 def photo_key(shop_id: int, image_id: int, sha256: str, media_type: str) -> str:
     """A new key for one photo's file; never given twice, so that an old file can be removed at any time."""
     suffix = SUFFIXES.get(media_type, ".bin")
     return f"{image_prefix(shop_id, image_id)}/{sha256[:16]}-{uuid.uuid4().hex[:8]}{suffix}"
+
+
+def new_source_key(shop_id: int) -> str:
+    """A key for a feed that is to be imported; never given twice. Nothing else lies in its folder."""
+    return f"{shop_prefix(shop_id)}/imports/{uuid.uuid4().hex}/source"
+
+
+def source_folder(source_key: str) -> str:
+    """Where a feed lies alone: what goes with it."""
+    return source_key.rpartition("/")[0]
 
 
 class MediaStore:
@@ -73,6 +77,30 @@ class MediaStore:
         with _translated(key):
             data: bytes = self._fs.cat_file(self._path(key))
             return data
+
+    def open(self, key: str) -> IO[bytes]:
+        """The file, to be read in parts and from any place; closed by the caller. Raises ``NotFound``."""
+        with _translated(key):
+            file: IO[bytes] = self._fs.open(self._path(key), "rb")
+            return file
+
+    def begin_upload(self) -> Upload:
+        """A file that comes in parts."""
+        path = self._path(f"{UPLOADS}/{uuid.uuid4().hex}")
+        with _translated(UPLOADS):
+            return Upload(self._fs, path, self._path)
+
+    def remove_stale_uploads(self, older_than_s: float) -> int:
+        """Remove what crashed processes left of uploads that were never published; returns how many."""
+        removed = 0
+        with _translated(UPLOADS):
+            self._fs.invalidate_cache()
+            path = self._path(UPLOADS)
+            for name in self._fs.ls(path, detail=False) if self._fs.isdir(path) else []:
+                if time.time() - self._fs.modified(name).timestamp() > older_than_s:
+                    self._fs.rm_file(name)
+                    removed += 1
+        return removed
 
     def exists(self, key: str) -> bool:
         """Whether there is such a file."""
@@ -107,6 +135,56 @@ class MediaStore:
         return f"{self._root.rstrip('/')}/{key}"
 
 
+class Upload:
+    """A file that is written in parts and gets its key when it is published; nothing is seen of it before.
+
+    One call at a time. Every method raises ``DependencyUnavailable`` where the store does not answer.
+    """
+
+    def __init__(self, fs: Any, path: str, path_of: Callable[[str], str]) -> None:
+        self._fs, self._path, self._path_of = fs, path, path_of
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+        if isinstance(fs, LocalFileSystem):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        self._file: IO[bytes] = fs.open(path, "wb")
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        with _translated(UPLOADS):
+            self._file.write(data)
+        self._hash.update(data)
+        self.size_bytes += len(data)
+
+    def seal(self) -> None:
+        """Nothing more is written: bring it to the disk, which may take its time."""
+        with _translated(UPLOADS):
+            if isinstance(self._fs, LocalFileSystem):
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._file.close()
+
+    def publish(self, key: str) -> None:
+        """Give the sealed file its key."""
+        path = self._path_of(key)
+        with _translated(key):
+            if isinstance(self._fs, LocalFileSystem):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._fs.mv(self._path, path)
+
+    def discard(self) -> None:
+        """Remove it, whatever state it is in; nothing happens where it was published. Never raises."""
+        with suppress(Exception):
+            self._file.close()
+        with suppress(Exception):
+            if self._fs.isfile(self._path):
+                self._fs.rm_file(self._path)
+
+
 def _write_atomically(path: str, data: bytes) -> None:
     """Flushed to the disk before it gets its name, so that a row never points to a torn file."""
     directory = os.path.dirname(path)
@@ -129,8 +207,8 @@ def _translated(key: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFound(f"There is no photo file '{key}'.") from error
+        raise NotFound(f"There is no file '{key}'.") from error
     except (InvalidInput, NotFound):
         raise
     except Exception as error:  # object stores raise errors of their own libraries
-        raise DependencyUnavailable("The photo store does not answer.") from error
+        raise DependencyUnavailable("The media store does not answer.") from error

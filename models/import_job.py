@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.feed import FeedFormat, FeedMode, OnError
 
@@ -23,24 +23,45 @@ class ImportPhase(StrEnum):
     FAILING = "failing"
 
 
-class ImportRequest(BaseModel):
-    """``file_name`` and ``media_type`` are what the client said of the body; ``auto_tag``: for new photos."""
+class ImportOptions(BaseModel):
+    """How a feed is imported."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: FeedFormat = FeedFormat.AUTO
-    mode: FeedMode = FeedMode.INCREMENTAL
-    on_error: OnError = OnError.SKIP_ROWS
-    confirm_removal: bool = False
-    auto_tag: bool = False
-    file_name: str | None = None
+    mode: FeedMode = Field(
+        default=FeedMode.INCREMENTAL,
+        description="`full`: photos whose sku the feed does not have are removed.",
+    )
+    on_error: OnError = Field(
+        default=OnError.SKIP_ROWS,
+        description="What a broken row does to the others. `reject_all`: nothing is stored.",
+    )
+    confirm_removal: bool = Field(
+        default=False, description="Needed where a full import removes a large share of the photos."
+    )
+    format: FeedFormat = Field(
+        default=FeedFormat.AUTO, description="`auto`: by media type, file name and first bytes."
+    )
+    auto_tag: bool = Field(
+        default=False, description="For rows that do not say: fill in the terms that are left out."
+    )
+
+
+class ImportRequest(ImportOptions):
+    """``source``: the feed's key in the media store. ``media_type``, ``file_name``: the client's words."""
+
+    source: str
+    size_bytes: int
+    sha256: str
     media_type: str | None = None
+    file_name: str | None = None
 
 
 class ImportCounts(BaseModel):
-    """``total``: rows of the feed, None while it is read. The outcomes add up to it at the end.
+    """``total``: rows of the feed, None while it is read. At the end the outcomes add up to it.
 
-    ``checked``: rows that the first phase has read. ``rows_per_s``: of the present phase, while it works.
+    ``checked``: rows that the first phase has read. ``photos``: new and changed ones, which get a vector.
+    ``rows_per_s``: of the present phase, while it works.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,6 +72,7 @@ class ImportCounts(BaseModel):
     updated: int = 0
     unchanged: int = 0
     failed: int = 0
+    photos: int = 0
     removed: int = 0
     rows_per_s: float | None = None
 

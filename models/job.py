@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Text, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlmodel import Field, SQLModel
 
 from models.columns import created_at_column, text_enum, timestamp
@@ -77,7 +77,10 @@ class Job(SQLModel, table=True):
 
 
 class JobError(SQLModel, table=True):
-    """What is wrong with one row of an import. ``row``: its cells as the file has them, by column."""
+    """What is wrong with one row of an import. ``row``: its cells as the file has them, by column.
+
+    JSON, not JSONB, which would forget the order of the columns.
+    """
 
     __tablename__ = "job_error"
     __table_args__ = (UniqueConstraint("job_id", "line", name="uq_job_error_line"),)
@@ -88,9 +91,7 @@ class JobError(SQLModel, table=True):
     sku: str | None = Field(default=None, max_length=250)
     code: str = Field(max_length=64)
     reason: str = Field(sa_column=Column(Text, nullable=False))
-    row: dict[str, Any] = Field(
-        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}")
-    )
+    row: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
 
 class RowOutcome(StrEnum):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from db.media import MediaStore, image_prefix, photo_key
+from db.media import MediaStore, image_prefix, new_source_key, photo_key, source_folder
 from models.errors import DependencyUnavailable, InvalidInput, NotFound
 
 
@@ -57,3 +59,42 @@ def test_an_unusable_store_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "shops").write_text("a file where a directory should be")
     with pytest.raises(DependencyUnavailable):
         MediaStore(f"file://{tmp_path}").save("shops/1/2/a.jpg", b"photo")
+
+
+def test_an_upload_is_seen_once_it_is_published(store: MediaStore) -> None:
+    upload = store.begin_upload()
+    for part in (b"sku,name\n", b"A,Dress\n"):
+        upload.write(part)
+    upload.seal()
+    key = new_source_key(1)
+    assert not store.exists(key)
+    upload.publish(key)
+    with store.open(key) as file:
+        file.seek(4)
+        assert file.read(4) == b"name"
+    assert (upload.size_bytes, upload.sha256) == (17, hashlib.sha256(store.load(key)).hexdigest())
+    upload.discard()
+    assert store.exists(key)
+    store.delete_tree(source_folder(key))
+    assert not store.exists(key)
+
+
+def test_an_upload_that_is_discarded_leaves_nothing(tmp_path: Path) -> None:
+    upload = MediaStore(f"file://{tmp_path}").begin_upload()
+    upload.write(b"half of it")
+    upload.discard()
+    upload.discard()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_what_a_crash_left_of_uploads_goes_in_time(tmp_path: Path) -> None:
+    store = MediaStore(f"file://{tmp_path}")
+    assert store.remove_stale_uploads(0) == 0
+    left, under_way = store.begin_upload(), store.begin_upload()
+    under_way.write(b"x")
+    (old,) = [path for path in tmp_path.rglob("*") if path.is_file()][:1]
+    os.utime(old, (0, 0))
+    assert store.remove_stale_uploads(3600) == 1
+    assert not old.exists()
+    for upload in (left, under_way):
+        upload.discard()

@@ -70,7 +70,7 @@ def extend_jobs() -> None:
         sa.Column("sku", sa.String(250)),
         sa.Column("code", sa.String(64), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        json("row", "{}"),
+        sa.Column("row", postgresql.JSON(), nullable=False),
         sa.UniqueConstraint("job_id", "line", name="uq_job_error_line"),
     )
 
