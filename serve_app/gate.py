@@ -58,7 +58,7 @@ class GateParts:
 
 @dataclass(frozen=True)
 class ShopComparison:
-    """One shop; None where it has too little to ask by. ``overlap``: of the answers to ``prompts`` prompts."""
+    """One shop; None where it has too little to ask by. ``overlap``: of its ``prompts`` recent prompts."""
 
     shop_id: int
     before: Figures | None
