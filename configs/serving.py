@@ -22,6 +22,7 @@ from pydantic import (
 
 FASHION_CLIP = "patrickjohncyh/fashion-clip"
 FASHION_CLIP_REVISION = "7e3ba62ce16b379a1ab479346b66f192e76f51b7"
+MAX_ROWS_IN_FLIGHT = 900  # below the margin of serve_app/photo_quota.py
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -178,6 +179,15 @@ class ImportArgs(ClosedModel):
     keep_days: PositiveInt = Field(
         default=30, description="How long a finished job and its errors can be read."
     )
+
+    @model_validator(mode="after")
+    def _fits_quota_margin(self) -> Self:
+        if self.batch_rows * self.max_tasks > MAX_ROWS_IN_FLIGHT:
+            raise ValueError(
+                f"batch_rows {self.batch_rows} by max_tasks {self.max_tasks} is more than "
+                f"{MAX_ROWS_IN_FLIGHT}, the most rows that one job may have in flight; lower one of them"
+            )
+        return self
 
 
 class FetchArgs(ClosedModel):

@@ -55,6 +55,15 @@ class ImageRow:
         return self.image.id
 
 
+@dataclass(frozen=True, slots=True)
+class KnownPhoto:
+    """The file that a sku has, and where it was fetched, if it was."""
+
+    sha256: str
+    source_url: str | None
+    source_etag: str | None
+
+
 def sample_of_names(session: Session, shop_id: int, count: int) -> list[str]:
     """The names of at most ``count`` embedded photos of the shop, nearly the same ones at each call.
 
@@ -96,6 +105,31 @@ def save(session: Session, image: Image) -> None:
                 message = f"{field} {term_id} does not exist. GET {path} lists the ids."
                 raise UnknownReference(message).at(f"/{field}") from error
         raise
+
+
+def save_all(session: Session, images: Sequence[Image]) -> None:
+    """Write many new or changed rows. Raises ``Conflict`` where another one took a sku meanwhile."""
+    try:
+        session.add_all(images)
+        session.flush()
+    except IntegrityError as error:
+        if violated_constraint(error) == "uq_image_shop_sku":
+            raise Conflict("A sku was taken by another photo of this shop.") from error
+        raise
+
+
+def known_photos(session: Session, shop_id: int, skus: Collection[str]) -> dict[str, KnownPhoto]:
+    """What is stored under these skus of the shop."""
+    file = col(Image.photo_sha256), col(Image.source_url), col(Image.source_etag)
+    query = select(col(Image.sku), *file).where(*_living_skus(shop_id, skus))
+    return {row[0]: KnownPhoto(*row[1:]) for row in session.execute(query)} if skus else {}
+
+
+def lock_by_sku(session: Session, shop_id: int, skus: Collection[str]) -> dict[str, Image]:
+    """The same photos, locked in the order of their ids, as workers lock them."""
+    query = select(Image).where(*_living_skus(shop_id, skus)).order_by(col(Image.id))
+    locked = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return {image.sku: image for image in session.scalars(locked)} if skus else {}
 
 
 def get(session: Session, shop_id: int, image_id: int) -> ImageRow | None:
@@ -193,6 +227,7 @@ def replace_photo(image: Image, columns: PhotoColumns) -> None:
     """
     for name, value in columns.items():
         setattr(image, name, value)
+    image.source_url = image.source_etag = None
     marks = {name for name, confidence in image.suggestions.items() if confidence is not None}
     for name in marks:
         setattr(image, TERM_COLUMNS[name], None)
@@ -246,6 +281,11 @@ def ids(session: Session, shop_id: int) -> list[int]:
         col(Image.shop_id) == shop_id, col(Image.status) == ImageStatus.EMBEDDED
     )
     return [image_id for image_id in session.scalars(query.order_by(col(Image.id))) if image_id is not None]
+
+
+def _living_skus(shop_id: int, skus: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    own = col(Image.shop_id) == shop_id, col(Image.sku).in_(skus)
+    return *own, col(Image.status) != ImageStatus.DELETING
 
 
 def _detailed(session: Session, query: Select[Image, str, str, str]) -> list[ImageRow]:

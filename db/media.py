@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -42,6 +42,12 @@ def photo_key(shop_id: int, image_id: int, sha256: str, media_type: str) -> str:
     """A new key for one photo's file; never given twice, so that an old file can be removed at any time."""
     suffix = SUFFIXES.get(media_type, ".bin")
     return f"{image_prefix(shop_id, image_id)}/{sha256[:16]}-{uuid.uuid4().hex[:8]}{suffix}"
+
+
+def imported_photo_key(shop_id: int, image_id: int, sha256: str, media_type: str, job_id: int) -> str:
+    """The same for a photo that an import stores: given once to a job, and again where the job repeats it."""
+    suffix = SUFFIXES.get(media_type, ".bin")
+    return f"{image_prefix(shop_id, image_id)}/{sha256[:16]}-i{job_id}{suffix}"
 
 
 def new_source_key(shop_id: int) -> str:
@@ -78,10 +84,10 @@ class MediaStore:
             data: bytes = self._fs.cat_file(self._path(key))
             return data
 
-    def open(self, key: str) -> IO[bytes]:
+    def open(self, key: str) -> BinaryIO:
         """The file, to be read in parts and from any place; closed by the caller. Raises ``NotFound``."""
         with _translated(key):
-            file: IO[bytes] = self._fs.open(self._path(key), "rb")
+            file: BinaryIO = self._fs.open(self._path(key), "rb")
             return file
 
     def begin_upload(self) -> Upload:

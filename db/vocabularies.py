@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,3 +34,16 @@ def all_terms(session: Session) -> dict[str, list[Term]]:
     for terms in found.values():
         terms.sort(key=lambda term: term.id)
     return found
+
+
+def hold(session: Session, wanted: Mapping[str, Collection[int]]) -> bool:
+    """Keep these terms, by field, from being deleted until the transaction ends; false where one is gone.
+
+    To be asked for before photos are locked: a term's deletion locks the term first, then its photos.
+    """
+    for field, ids in wanted.items():
+        table = TABLES[field]
+        held = select(col(table.id)).where(col(table.id).in_(ids)).order_by(col(table.id))
+        if ids and len(session.scalars(held.with_for_update(read=True, key_share=True)).all()) < len(ids):
+            return False
+    return True

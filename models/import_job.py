@@ -56,6 +56,11 @@ class ImportRequest(ImportOptions):
     media_type: str | None = None
     file_name: str | None = None
 
+    @property
+    def keeps_fetched(self) -> bool:
+        """Photos are fetched to be checked before anything is stored, and kept until then."""
+        return self.on_error is OnError.REJECT_ALL
+
 
 class ImportCounts(BaseModel):
     """``total``: rows of the feed, None while it is read. At the end the outcomes add up to it.

@@ -109,7 +109,8 @@ class ImportRow(SQLModel, table=True):
     on after a crash skips it, and its counts are exact. ``line``: of the file, from 1.
 
     ``sku`` is null for a row that has none, and for a duplicate. ``image_id`` is set aside for a new photo
-    before its file is written, so that a repeated attempt writes the same file.
+    before its file is written, so that a repeated attempt writes the same file. ``checked``: its photo was
+    looked at before anything is stored. ``new_photo``: one was stored, which gets a vector.
     """
 
     __tablename__ = "import_row"
@@ -120,4 +121,5 @@ class ImportRow(SQLModel, table=True):
     sku: str | None = Field(default=None, max_length=250)
     image_id: int | None = None
     checked: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    new_photo: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     outcome: RowOutcome | None = Field(default=None, sa_column=text_enum(RowOutcome, nullable=True))

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from datetime import UTC, datetime
 from functools import partial
-from typing import Any
-from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
@@ -15,15 +11,15 @@ from db import images
 from db.images import ImageRow
 from db.media import MediaStore, image_prefix, photo_key
 from db.open_shops import lock_open
-from models.errors import DependencyUnavailable, InvalidInput, NotFound, QuotaExceeded
-from models.image import TERM_COLUMNS, Image, ImageStatus, PhotoColumns
+from models.errors import InvalidInput, NotFound, QuotaExceeded
+from models.image import Image, ImageStatus
 from models.image_api import ImageChanges, ImageFields
 from serve_app.callers import Caller
 from serve_app.embed_photo import checked
+from serve_app.photo_rows import change_row, new_row, photo_columns, remove_file
 from serve_app.photos import PhotoInfo
 from serve_app.services import Services
 
-logger = logging.getLogger("serve_app")
 WAIT_POLL_S = 0.1
 
 
@@ -48,7 +44,7 @@ async def change_image(
     update = partial(_update, services.media, shop_id, image_id, changes, replacement)
     replaced_key = await services.database.run(update)
     if replaced_key is not None:
-        await asyncio.to_thread(_remove_file, services.media, replaced_key)
+        await asyncio.to_thread(remove_file, services.media, replaced_key)
     return await get_image(services, shop_id, image_id)
 
 
@@ -97,7 +93,7 @@ def _insert_within_quota(
     try:
         services.photo_quota.require_room(session, caller)
     except QuotaExceeded:
-        _remove_file(services.media, image_prefix(caller.shop_id, image_id))
+        remove_file(services.media, image_prefix(caller.shop_id, image_id))
         raise
     return image_id
 
@@ -106,24 +102,7 @@ def _insert(
     media: MediaStore, shop_id: int, fields: ImageFields, photo: bytes, info: PhotoInfo, session: Session
 ) -> int:
     lock_open(session, shop_id)
-    image = images.insert(
-        session,
-        Image(
-            shop_id=shop_id,
-            sku=fields.sku or f"photo-{uuid4().hex}",
-            product_id=fields.product_id,
-            name=fields.name,
-            description=fields.description,
-            category_id=fields.Category,
-            style_id=fields.Styles,
-            age_group_id=fields.AgeGroup,
-            attributes=fields.attributes,
-            product_url=fields.product_url,
-            auto_tag=fields.auto_tag,
-            photo_key="",
-            **_photo_columns(photo, info),
-        ),
-    )
+    image = images.insert(session, new_row(shop_id, fields, photo_columns(photo, info)))
     image_id = _id(image)
     # The file's name holds the row's id, so that deleting the row's folder leaves nothing behind.
     image.photo_key = photo_key(shop_id, image_id, info.sha256, info.media_type)
@@ -145,44 +124,15 @@ def _update(
     if image is None:
         raise no_such_image(image_id)
     given = changes.model_dump(include=changes.model_fields_set)
-    for name, value in given.items():
-        setattr(image, TERM_COLUMNS.get(name, name), value)
-    _note_decided(image, given)
-    image.updated_at = datetime.now(UTC)
+    change_row(image, given)
     images.save(session, image)  # before the file, so that a sku that is taken leaves none behind
     if replacement is None or replacement[1].sha256 == image.photo_sha256:
         return None
     (photo, info), replaced_key = replacement, image.photo_key
     image.photo_key = photo_key(shop_id, image_id, info.sha256, info.media_type)
     media.save(image.photo_key, photo)
-    images.replace_photo(image, _photo_columns(photo, info))
+    images.replace_photo(image, photo_columns(photo, info))
     return replaced_key
-
-
-def _note_decided(image: Image, given: dict[str, Any]) -> None:
-    """What the shop says of a term is no suggestion any more, and is not filled in again until it asks."""
-    if given.get("auto_tag"):
-        image.suggestions = {name: mark for name, mark in image.suggestions.items() if mark is not None}
-        image.metadata_revision += 1  # the Indexer looks at it
-    image.suggestions = image.suggestions | dict.fromkeys(given.keys() & TERM_COLUMNS.keys())
-
-
-def _remove_file(media: MediaStore, key: str) -> None:
-    """No row names it; one that cannot be removed now does no harm, and goes with its folder later."""
-    try:
-        media.delete_tree(key)
-    except DependencyUnavailable:
-        logger.warning("the photo file %s could not be removed", key)
-
-
-def _photo_columns(photo: bytes, info: PhotoInfo) -> PhotoColumns:
-    return PhotoColumns(
-        photo_sha256=info.sha256,
-        photo_bytes=len(photo),
-        photo_width_px=info.width_px,
-        photo_height_px=info.height_px,
-        photo_type=info.media_type,
-    )
 
 
 def _id(image: Image) -> int:

@@ -27,7 +27,8 @@ class PhotoQuota:
     """Counts a shop's photos under a lock, where they may be as many as it may have.
 
     Ids of photos are handed out in order, over all shops. So since a count at most as many photos were
-    added as ids were given; ``MARGIN`` is for transactions that had their id, but were not committed then.
+    added as ids were given; ``MARGIN`` is for transactions that had their ids, but were not committed then.
+    An import sets the ids of a few batches aside before (``ImportArgs`` bounds them).
     While that sum is within the quota, there is nothing to count: a large shop far from its quota pays one
     look at the sequence. Remembered per process, a few bytes for each shop that uploads.
     """
@@ -39,7 +40,7 @@ class PhotoQuota:
 
     async def refuse_early(self, database: Database, caller: Caller) -> None:
         """Spare the work on a photo where the last upload found the shop full. Raises QuotaExceeded."""
-        quota, known = self._quota(caller), self._counts.get(caller.shop_id)
+        quota, known = self._quota(caller.max_photos), self._counts.get(caller.shop_id)
         if quota is None or known is None or known.photos < quota:
             return
         photos = await database.read(partial(photo_counts.living, shop_id=caller.shop_id))
@@ -48,20 +49,31 @@ class PhotoQuota:
 
     def require_room(self, session: Session, caller: Caller) -> None:
         """The last step of the transaction that adds a photo. Raises QuotaExceeded."""
-        quota = self._quota(caller)
-        if quota is None:
-            return
-        newest_id = photo_counts.newest_id(session)
-        known = self._counts.get(caller.shop_id)
-        if known is not None and known.photos + (newest_id - known.newest_id) + MARGIN <= quota:
-            return
-        photos = photo_counts.living_alone(session, caller.shop_id)
-        self._counts[caller.shop_id] = _Count(min(photos, quota), newest_id)
-        if photos > quota:
-            raise _full(quota)
+        if self.excess(session, caller.shop_id, caller.max_photos):
+            raise self.full(caller.max_photos)
 
-    def _quota(self, caller: Caller) -> int | None:
-        return self._max_photos if caller.max_photos is None else caller.max_photos
+    def excess(self, session: Session, shop_id: int, max_photos: int | None) -> int:
+        """How many photos the shop has too many. The last step of a transaction that adds some.
+
+        ``max_photos``: of the shop's row.
+        """
+        quota = self._quota(max_photos)
+        if quota is None:
+            return 0
+        newest_id = photo_counts.newest_id(session)
+        known = self._counts.get(shop_id)
+        if known is not None and known.photos + (newest_id - known.newest_id) + MARGIN <= quota:
+            return 0
+        photos = photo_counts.living_alone(session, shop_id)
+        self._counts[shop_id] = _Count(min(photos, quota), newest_id)
+        return max(0, photos - quota)
+
+    def full(self, max_photos: int | None) -> QuotaExceeded:
+        """The error of a photo beyond the quota."""
+        return _full(self._quota(max_photos) or 0)
+
+    def _quota(self, max_photos: int | None) -> int | None:
+        return self._max_photos if max_photos is None else max_photos
 
 
 def _full(quota: int) -> QuotaExceeded:

@@ -13,9 +13,11 @@ from ray.serve.handle import DeploymentHandle
 from sqlalchemy.orm import Session
 
 from configs.settings import Settings
-from db import jobs, mails, score_floors, work
+from db import imports, jobs, mails, score_floors, work
+from db.imports import ClaimedImport, ClosingImport
 from db.jobs import ClaimedJob
 from db.mails import ClaimedMail
+from db.media import MediaStore
 from db.score_floors import ClaimedFloor
 from db.session import Database
 from db.vectors import VectorStore
@@ -28,6 +30,7 @@ from serve_app.deployments.work_loop import WorkLoop
 from serve_app.describe_photos import update_metadata
 from serve_app.handles import BulkTextEmbedderHandle, TextEmbedderHandle
 from serve_app.housekeeping import EVERY_S, tidy
+from serve_app.import_photos.close_import import close_import
 from serve_app.index_parts import IndexParts
 from serve_app.judge_photos import Judge
 from serve_app.mailer import Mailer, send_mail
@@ -36,6 +39,7 @@ from serve_app.secrets import LinkMint
 from serve_app.tasks.create_embeddings import create_embeddings
 from serve_app.tasks.delete_embeddings import delete_embeddings
 from serve_app.tasks.delete_shop import delete_shop
+from serve_app.tasks.import_photos import import_photos
 
 logger = logging.getLogger("serve_app")
 Work = TypeVar("Work")
@@ -60,6 +64,7 @@ class Indexer:
         self._texts = BulkTextEmbedderHandle(text_embedder, context.args.timeouts.embed_s, loop)
         self._database = Database.configured(connections=4)
         self._parts = _index_parts(context, self._database)
+        self._media = _media()
         embedder = TextEmbedderHandle(text_embedder, context.args.timeouts.embed_s)
         self._floors = FloorCalibration(self._parts, embedder)
         self._accounts = context.args.accounts
@@ -68,6 +73,8 @@ class Indexer:
             self._loop(self._claim_embedding, self._start_embedding),
             self._loop(self._claim_deleting, self._start_deleting),
             self._loop(self._claim_shop_deletion, self._start_shop_deletion),
+            self._loop(self._claim_import, self._start_import, max_running=context.args.imports.max_jobs),
+            self._loop(self._claim_closing_import, self._close_import, max_running=1),
             self._loop(self._claim_metadata, self._update_metadata),
             self._loop(self._claim_floor, self._floors.calibrate, max_running=1),
             self._loop(self._claim_mail, self._send_mail),
@@ -118,6 +125,18 @@ class Indexer:
     def _claim_shop_deletion(self, session: Session) -> ClaimedJob | None:
         args = self._args
         return jobs.claim(session, JobKind.DELETE_SHOP, lease_s=args.lease_s, max_attempts=args.max_attempts)
+
+    def _claim_import(self, session: Session) -> ClaimedImport | None:
+        return imports.claim(session, lease_s=self._args.lease_s, max_attempts=self._args.max_attempts)
+
+    def _start_import(self, job: ClaimedImport) -> ObjectRef[bool]:
+        return import_photos.options(num_cpus=self._args.task_num_cpus).remote(job, self._context)
+
+    def _claim_closing_import(self, session: Session) -> ClosingImport | None:
+        return imports.claim_closing(session, self._args.lease_s)
+
+    async def _close_import(self, closing: ClosingImport) -> bool:
+        return await asyncio.to_thread(close_import, self._database, self._media, closing)
 
     def _claim_metadata(self, session: Session) -> Claim | None:
         claim = work.claim_metadata(session, limit=METADATA_CLAIM_SIZE, lease_s=self._args.lease_s)
@@ -175,6 +194,13 @@ def _index_parts(context: ServingContext, database: Database) -> IndexParts:
         args=context.args.indexer,
         judge=Judge.of(context, database),
     )
+
+
+def _media() -> MediaStore:
+    address = Settings().media_url
+    if address is None:
+        raise ConfigurationError("MEDIA_URL is not set. Set it to the media store's address.")
+    return MediaStore(address)
 
 
 def _mailer(lifetime_h: float) -> Mailer:

@@ -84,6 +84,7 @@ def create_import_rows() -> None:
         sa.Column("sku", sa.String(250)),
         sa.Column("image_id", sa.Integer()),
         sa.Column("checked", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("new_photo", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("outcome", sa.String(16)),
         sa.PrimaryKeyConstraint("job_id", "line"),
         sa.UniqueConstraint("job_id", "sku", name="uq_import_row_sku"),
