@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ from serve_app.import_photos.run_import import run_import
 from serve_app.import_photos.store_rows import check_rows, store_rows
 from serve_app.photo_quota import PhotoQuota
 from serve_app.photos import PhotoLimits
-from tests.shop_client import base64_text
+from tests.shop_client import ShopClient, base64_text
+from tests.stack import Stack
 
 Cells = Mapping[str, Any]
 
@@ -177,6 +179,28 @@ def import_parts(database: Database, directory: Path, **args: Any) -> ImportPart
     )
 
 
-def counts_of(job: Job) -> dict[str, int]:
+def counts_of(job: Job | Mapping[str, Any]) -> dict[str, int]:
     """Those that are not zero."""
-    return {name: value for name, value in job.counts.items() if value}
+    counts = job.counts if isinstance(job, Job) else job["counts"]
+    return {name: value for name, value in counts.items() if value}
+
+
+def send_to(stack: Stack, shop: ShopClient, feed: bytes, **options: Any) -> int:
+    """A job of a running service; its id."""
+    database = Database(stack.database_url, connections=1)
+    try:
+        return send(database, MediaStore((stack.data_dir / "media").as_uri()), shop.shop_id, feed, **options)
+    finally:
+        database.close()
+
+
+def wait_for_end(stack: Stack, job_id: int, patience_s: float = 120.0) -> dict[str, Any]:
+    """The job's row, once it has one."""
+    deadline = time.monotonic() + patience_s
+    query = "SELECT status, phase, counts, error, attempts FROM job WHERE id = :id"
+    while True:
+        ((status, phase, counts, error, attempts),) = stack.execute(query, id=job_id)
+        if status in ("succeeded", "failed", "cancelled"):
+            return {"status": status, "phase": phase, "counts": counts, "error": error}
+        assert time.monotonic() < deadline, (status, phase, counts, error, attempts)
+        time.sleep(0.1)
