@@ -139,6 +139,21 @@ def claim_metadata(session: Session, *, limit: int, lease_s: float) -> Claim:
     return _lease(session, claimed, ImageStatus.EMBEDDED, lease_s, item_weight=known)
 
 
+def lease_embedded(session: Session, image_ids: Collection[int], lease_s: float) -> Claim:
+    """Lease those of the photos that are embedded and free, for work on their vectors; they stay embedded.
+
+    The caller has locked their shops. ``release_metadata`` gives them back.
+    """
+    query = (
+        select(col(Image.id))
+        .where(col(Image.id).in_(image_ids), col(Image.status) == ImageStatus.EMBEDDED, _lease_is_free())
+        .order_by(col(Image.id))
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    claimed = session.scalars(query).all() if image_ids else []
+    return _lease(session, claimed, ImageStatus.EMBEDDED, lease_s)
+
+
 def finish_metadata(
     session: Session, token: str, photos: Sequence[ClaimedPhoto], new_vectors: Collection[int] = ()
 ) -> set[int]:
