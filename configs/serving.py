@@ -239,6 +239,10 @@ class AuditArgs(ClosedModel):
         default=200, description="Photos of a collection that have to be found by their own vector."
     )
     repair: bool = Field(default=True, description="Repair what is found, not only report it.")
+    page_photos: PositiveInt = Field(default=250, description="Photos that are compared at once.")
+    pause_s: float = Field(
+        default=0.05, ge=0, description="Rest between two pages of the background check, for the shoppers."
+    )
 
 
 class PhotoArgs(ClosedModel):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 MAX_ROWS_PER_CALL = 5_000
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
+BESIDE, FORMER = "-beside", "-former"  # a collection that is being built, and one that was just replaced
+OWN_NAME = re.compile(rf"v(\d+)-shop(\d+)(?:{BESIDE}|{FORMER})?")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,14 @@ class VectorStore:
         self._lock = threading.Lock()
         self._client: ClientAPI | None = None
         self._collections: dict[str, Collection] = {}
+        self._suffix = ""
+
+    def beside(self) -> VectorStore:
+        """The same calls to collections that are built beside the shops' own, for ``swap_in``."""
+        other = copy.copy(self)
+        other._lock, other._client, other._collections = threading.Lock(), None, {}
+        other._suffix = BESIDE
+        return other
 
     def upsert(self, version_id: int, shop_id: int, records: Sequence[VectorRecord]) -> None:
         """Add the records, replacing those with the same image id: vector, sha256 and terms."""
@@ -108,6 +120,76 @@ class VectorStore:
             for image_id, kept in zip(page["ids"], page["metadatas"], strict=True)
         }
 
+    def read(self, version_id: int, shop_id: int, image_ids: Sequence[int]) -> dict[int, VectorRecord]:
+        """What the collection has of these photos, by image id. Vectors come as they lie there."""
+        found: dict[int, VectorRecord] = {}
+        for start in range(0, len(image_ids), MAX_ROWS_PER_CALL):
+            part = [str(image_id) for image_id in image_ids[start : start + MAX_ROWS_PER_CALL]]
+            get = _with("get", ids=part, include=["embeddings", "metadatas"])
+            page = self._call(version_id, shop_id, get)
+            if page is not None:
+                rows = zip(page["ids"], page["embeddings"], page["metadatas"], strict=True)
+                found |= {int(image_id): _record(int(image_id), *kept) for image_id, *kept in rows}
+        return found
+
+    def count(self, version_id: int, shop_id: int) -> int:
+        """Photos in the collection; 0 where there is none."""
+        return self._call(version_id, shop_id, _with("count")) or 0
+
+    def id_pages(self, version_id: int, shop_id: int, limit: int) -> Iterator[list[int]]:
+        """Ids of all photos, at most ``limit`` at a time, the newest entries first.
+
+        Chroma counts from the oldest: so whatever is removed meanwhile, no id is passed over.
+        """
+        end = self.count(version_id, shop_id)
+        while end > 0:
+            start = max(0, end - limit)
+            page = self._call(version_id, shop_id, _with("get", limit=end - start, offset=start, include=[]))
+            yield [int(image_id) for image_id in page["ids"]] if page is not None else []
+            end = start
+
+    def collections(self) -> set[tuple[int, int]]:
+        """(version id, shop id) of all that has a collection, finished or not."""
+        found: set[tuple[int, int]] = set()
+        read = 0
+        with _translated():
+            while page := self._connected().list_collections(limit=MAX_ROWS_PER_CALL, offset=read):
+                names = (OWN_NAME.fullmatch(collection.name) for collection in page)
+                found |= {(int(name[1]), int(name[2])) for name in names if name}
+                read += len(page)
+        return found
+
+    def settle_swap(self, version_id: int, shop_id: int) -> None:
+        """Finish or take back a swap that a crash interrupted; for whoever alone may swap."""
+        name = _name(version_id, shop_id)
+        with _translated():
+            client = self._connected()
+            with suppress(NotFoundError):
+                former = client.get_collection(name + FORMER, embedding_function=None)
+                if self.exists(version_id, shop_id):
+                    client.delete_collection(name + FORMER)
+                else:
+                    former.modify(name=name)
+            with suppress(NotFoundError):
+                client.delete_collection(name + BESIDE)
+
+    def swap_in(self, version_id: int, shop_id: int) -> None:
+        """Put the collection that was built beside in the place of the shop's own.
+
+        Who reads meanwhile reads the one or the other: between the two renames ``_open`` finds the former by
+        its new name. What is written into the former during the swap is lost with it.
+        """
+        name = _name(version_id, shop_id)
+        with _translated():
+            client = self._connected()
+            new = client.get_collection(name + BESIDE, embedding_function=None)
+            with suppress(NotFoundError):
+                client.get_collection(name, embedding_function=None).modify(name=name + FORMER)
+            new.modify(name=name)
+            with suppress(NotFoundError):
+                client.delete_collection(name + FORMER)
+            self._forget(name)
+
     def exists(self, version_id: int, shop_id: int) -> bool:
         """Whether the shop has a collection in that index version."""
         with _translated():
@@ -118,15 +200,13 @@ class VectorStore:
             return True
 
     def drop(self, version_id: int, shop_id: int) -> None:
-        """Remove the shop's collection, if there is one."""
+        """Remove the shop's collection, if there is one, and what was built beside it."""
         name = _name(version_id, shop_id)
         with _translated():
-            try:
-                self._connected().delete_collection(name)
-            except NotFoundError:
-                return
-            finally:
-                self._forget(name)
+            for one in (name, name + FORMER, name + BESIDE):
+                with suppress(NotFoundError):
+                    self._connected().delete_collection(one)
+            self._forget(name)
 
     def ping(self) -> None:
         """Raises where Chroma does not answer."""
@@ -148,13 +228,17 @@ class VectorStore:
         self, version_id: int, shop_id: int, act: Callable[[Collection], Any], *, create: bool = False
     ) -> Any:
         """``act`` on the collection; None where there is none and it is not to be created."""
-        name = _name(version_id, shop_id)
+        name = _name(version_id, shop_id) + self._suffix
         with _translated():
             try:
                 return act(self._collection(name, create=create))
-            except NotFoundError:
-                self._forget(name)
-            try:  # the handle was stale: dropped, or made anew by another process
+            except ChromaError as error:
+                # The handle may be stale: its collection dropped, swapped, or made anew by another process.
+                if not self._forget(name):
+                    if isinstance(error, NotFoundError):
+                        return None
+                    raise
+            try:
                 return act(self._collection(name, create=create))
             except NotFoundError:
                 return None
@@ -170,14 +254,18 @@ class VectorStore:
 
     def _open(self, name: str, *, create: bool) -> Collection:
         client = self._connected()
+        for known in (name, name + FORMER, name):
+            with suppress(NotFoundError):
+                return client.get_collection(known, embedding_function=None)
         if not create:
-            return client.get_collection(name, embedding_function=None)
+            raise NotFoundError(f"There is no collection {name}.")
         configuration: Any = {"hnsw": self._hnsw}
         return client.get_or_create_collection(name, configuration=configuration, embedding_function=None)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str) -> bool:
+        """Whether there was a handle."""
         with self._lock:
-            self._collections.pop(name, None)
+            return self._collections.pop(name, None) is not None
 
     def _connected(self) -> ClientAPI:
         """The client, made at the first use because Chroma's constructor already asks the server."""
@@ -212,6 +300,12 @@ def _rows(records: Sequence[VectorRecord]) -> dict[str, Any]:
 def _metadata(terms: PhotoTerms) -> dict[str, int | None]:
     """Chroma merges metadata into what is there, and removes a key whose new value is None."""
     return {"category": terms.category_id, "style": terms.style_id, "age_group": terms.age_group_id}
+
+
+def _record(image_id: int, vector: Any, kept: Mapping[str, Any] | None) -> VectorRecord:
+    kept = kept or {}
+    terms = PhotoTerms(kept.get("category"), kept.get("style"), kept.get("age_group"))
+    return VectorRecord(image_id, np.asarray(vector, np.float32), str(kept.get("sha256", "")), terms)
 
 
 def _with(method: str, **arguments: Any) -> Callable[[Collection], Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Column, Index
@@ -10,6 +11,22 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from models.columns import timestamp
+
+
+class Finding(StrEnum):
+    """What can be wrong with one photo in the search index.
+
+    ``stale``: its SHA-256 or its terms are not the photo's. ``different``: its vector is not PostgreSQL's.
+    ``unreachable``: it is there, but its own vector does not find it. ``damaged``: PostgreSQL itself has no
+    usable vector of it.
+    """
+
+    MISSING = "missing"
+    ORPHANED = "orphaned"
+    STALE = "stale"
+    DIFFERENT = "different"
+    UNREACHABLE = "unreachable"
+    DAMAGED = "damaged"
 
 
 class IndexAudit(SQLModel, table=True):
