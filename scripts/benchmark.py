@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -28,6 +29,7 @@ Measured = tuple[list[Figure], Any]
 
 def main() -> int:
     arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, _unwind)  # the service has a session of its own and would live on
     directory = Path(tempfile.mkdtemp(prefix="fashion-benchmark-"))
     measure: Callable[[Path, argparse.Namespace], Measured] = arguments.measure
     try:
@@ -44,6 +46,10 @@ def main() -> int:
         for figure in figures:
             out.print(str(figure), markup=False)
     return 1 if arguments.check and not all(figure.met for figure in figures) else 0
+
+
+def _unwind(*_: object) -> None:
+    raise SystemExit(143)
 
 
 def _bulk(directory: Path, arguments: argparse.Namespace) -> Measured:

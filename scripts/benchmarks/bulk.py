@@ -24,7 +24,7 @@ from scripts.benchmarks.bare_model import BareModel, BareRound
 from scripts.benchmarks.photos import HEIGHT_PX, WIDTH_PX, PhotoFile, write_photos
 from scripts.benchmarks.processor_time import between, used_s
 from scripts.benchmarks.workbench import PREFIX, Workbench, workbench
-from scripts.console import log, out
+from scripts.console import log
 from scripts.measurement.report import Figure
 
 LEAST_RATIO = 0.85  # issue 5, "Must show"; 0.90 is the aim
@@ -138,4 +138,4 @@ def _print_stages(stages: dict[str, float]) -> None:
     table = Table("part", "core ms per photo", title="Processor time")
     for name, milliseconds in stages.items():
         table.add_row(name, f"{milliseconds:.2f}")
-    out.print(table)
+    log.print(table)

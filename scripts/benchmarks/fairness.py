@@ -19,12 +19,11 @@ from db import work
 from scripts.benchmarks.backlog import plant_many
 from scripts.benchmarks.photos import jpeg, write_photos
 from scripts.benchmarks.workbench import PREFIX, Shop, Workbench, workbench
-from scripts.console import log, out
+from scripts.console import log
 from scripts.measurement.report import Figure
 
-# Issue 5: a backlog "does not delay another shop's single upload". The rest is the machine's noise.
+# Issue 5: a large backlog "does not delay another shop's single upload". The rest is the machine's noise.
 MOST_UPLOAD_RATIO = 1.5
-MOST_CLAIM_RATIO = 1.5
 SMALL_BACKLOG = 3_000
 LEASE_S = 30.0
 WAIT_S = 60
@@ -99,7 +98,6 @@ def _figures(upload_s: Times, claim_s: Times) -> list[Figure]:
         Figure(
             f"a claim beside {large} over one beside {small}",
             statistics.median(claim_s[large]) / statistics.median(claim_s[small]),
-            most=MOST_CLAIM_RATIO,
         ),
     ]
 
@@ -109,4 +107,4 @@ def _print(upload_s: Times, claim_s: Times) -> None:
     for name, own in upload_s.items():
         claim_ms = 1000 * statistics.median(claim_s[name])
         table.add_row(name, f"{statistics.median(own):.2f}", f"{max(own):.2f}", f"{claim_ms:.1f}")
-    out.print(table)
+    log.print(table)

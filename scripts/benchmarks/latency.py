@@ -20,7 +20,7 @@ from sqlalchemy import text
 from scripts.benchmarks.backlog import plant, plant_many
 from scripts.benchmarks.photos import PhotoFile, write_photos
 from scripts.benchmarks.workbench import PREFIX, Shop, Workbench, workbench
-from scripts.console import log, out
+from scripts.console import log
 from scripts.measurement.random_checkpoint import WORDS
 from scripts.measurement.report import Figure
 
@@ -124,4 +124,4 @@ def _print(samples: Samples) -> None:
     )
     for (count, name), own in samples.items():
         table.add_row(str(count), name, str(len(own)), *(f"{one:.1f}" for one in quantiles_ms(own).values()))
-    out.print(table)
+    log.print(table)

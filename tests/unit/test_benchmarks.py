@@ -1,0 +1,46 @@
+"""The arithmetic of the benchmarks; their figures are no tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import pytest
+
+from scripts.benchmarks.bulk import ratio_of
+from scripts.benchmarks.latency import quantiles_ms
+from scripts.benchmarks.processor_time import between
+from serve_app.priority import give_way
+
+
+def test_each_bulk_round_is_held_against_the_bare_one_beside_it() -> None:
+    assert ratio_of([(40.0, 36.0), (20.0, 19.0), (40.0, 20.0)]) == pytest.approx(0.9)
+
+
+def test_quantiles_are_in_milliseconds() -> None:
+    found = quantiles_ms([n / 1000 for n in range(101)])
+    assert found == pytest.approx({"p50": 50.0, "p90": 90.0, "p99": 99.0, "slowest": 100.0})
+
+
+def test_processor_time_is_summed_by_part_and_new_processes_count_whole() -> None:
+    before = {1: ("workers", 2.0), 2: ("Chroma", 5.0)}
+    after = {1: ("workers", 3.0), 2: ("Chroma", 5.5), 3: ("workers", 4.0)}
+    assert between(before, after) == pytest.approx({"workers": 5.0, "Chroma": 0.5})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere priorities are of whole processes")
+def test_a_thread_gives_way_alone_and_never_comes_back() -> None:
+    found: list[int] = []
+
+    def work() -> None:
+        for nice in (7, 3):
+            give_way(nice)
+            found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [max(before, 7)] * 2
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
