@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CursorResult, and_, delete, exists, func, or_, select, update
+from sqlalchemy import CursorResult, and_, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from db import jobs
 from models.event import Event
 from models.image import Embedding, Image, IndexVersion
-from models.job import Job, JobKind
+from models.job import ImportRow, Job, JobError, JobKind
 from models.mail import Mail, MailStatus
 from models.prompt import Prompt
 from models.shop import ApiKey, Shop, ShopStatus, SignupLink
@@ -63,6 +63,21 @@ def delete_events(session: Session, shop_id: int) -> dict[str, int]:
     own = select(col(Event.id)).where(col(Event.shop_id) == shop_id).limit(BATCH_ROWS)
     removed = _delete(session, delete(Event).where(col(Event.id).in_(own)))
     return {"events": removed} if removed else {}
+
+
+def delete_imports(session: Session, shop_id: int) -> dict[str, int]:
+    """One batch of their rows and errors, then all imports at once. Whoever works on one finds it gone."""
+    own = select(col(Job.id)).where(col(Job.shop_id) == shop_id, col(Job.kind) == JobKind.IMPORT)
+    lines = select(col(ImportRow.job_id), col(ImportRow.line)).where(col(ImportRow.job_id).in_(own))
+    some = lines.limit(10 * BATCH_ROWS).subquery()
+    same = tuple_(col(ImportRow.job_id), col(ImportRow.line)).in_(select(some))
+    if _delete(session, delete(ImportRow).where(same)):
+        return {"imports": 0}
+    errors = select(col(JobError.id)).where(col(JobError.job_id).in_(own)).limit(BATCH_ROWS)
+    if _delete(session, delete(JobError).where(col(JobError.id).in_(errors))):
+        return {"imports": 0}
+    removed = _delete(session, delete(Job).where(col(Job.id).in_(own)))
+    return {"imports": removed} if removed else {}
 
 
 def delete_prompts(session: Session, shop_id: int) -> dict[str, int]:

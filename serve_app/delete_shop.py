@@ -31,7 +31,10 @@ from serve_app.services import Services
 
 logger = logging.getLogger("serve_app")
 BUSY_PAUSE_S = 0.5
-ALL = ("photos", "files", "bytes", "vectors", "collections", "events", "prompts", "keys", "links", "mails")
+ALL = (
+    *("photos", "files", "bytes", "vectors", "collections"),
+    *("events", "prompts", "imports", "keys", "links", "mails"),
+)
 Counts = dict[str, int]
 
 
@@ -120,6 +123,7 @@ class _Deletion:
             self._save()
         self._drop_collections()
         self._remove_files()
+        self._remove_rows(shop_deletion.delete_imports)
         self._remove_rows(shop_deletion.delete_events)
         self._remove_rows(shop_deletion.delete_prompts)
         self._remove_rows(shop_deletion.delete_photos)

@@ -68,6 +68,7 @@ def test_a_deletion_survives_its_worker_and_the_indexer(stack: Stack, shop: Shop
         "vectors": 1,
         "collections": 1,
         "prompts": PROMPTS + 1,
+        "imports": 0,
         "events": 0,
         "keys": 1,
         "links": 0,

@@ -77,6 +77,7 @@ def test_everything_goes_and_the_report_is_exact(stack: Stack, new_shop: Callabl
         "collections": 1,
         "events": 2,
         "prompts": 3,
+        "imports": 0,
         "keys": 1,
         "links": 0,
         "mails": 0,

@@ -19,13 +19,14 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from configs.serving import IndexerArgs
-from db import embeddings, events, images, jobs, keys, prompts, shop_deletion, work
+from db import embeddings, events, images, import_rows, jobs, keys, prompts, shop_deletion, work
 from db.jobs import ClaimedJob
 from db.media import MediaStore
 from db.open_shops import lock_open
 from db.session import Database
 from models.errors import DependencyUnavailable, NotAuthenticated, NotFound
 from models.event import Event, EventKind
+from models.feed import BrokenRow
 from models.image import Image, ImageStatus, IndexState, IndexVersion
 from models.job import Job, JobKind, JobStatus
 from models.mail import Mail, MailKind, MailStatus
@@ -40,6 +41,7 @@ EXPECTED = {
     "vectors": 3,
     "events": 4,
     "prompts": 3,
+    "imports": 2,
     "keys": 2,
     "links": 1,
     "mails": 1,
@@ -130,6 +132,10 @@ class Bench:
             for _ in range(2):
                 keys.add_key(session, shop_id, uuid.uuid4().hex, b"x", KeyScope.SECRET)
             add_mail(session, shop_id)
+            for _ in range(2):
+                job_id = jobs.add(session, JobKind.IMPORT, shop_id).id or 0
+                broken = BrokenRow(2, None, "invalid_input", "sku: is empty.", {"sku": ""})
+                import_rows.add_errors(session, job_id, import_rows.add(session, job_id, [broken]), 9)
             versions = shop_deletion.version_ids(session)
         self.collections.found |= {(version, shop_id) for version in versions}
         for name in (*(f"{row.id}/a.jpg" for row in rows), "999/.torn.part"):
