@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, TypeVar
 
 from ray import ObjectRef
+from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 from sqlalchemy.orm import Session
 
@@ -73,7 +75,7 @@ class Indexer:
             self._loop(self._claim_embedding, self._start_embedding),
             self._loop(self._claim_deleting, self._start_deleting),
             self._loop(self._claim_shop_deletion, self._start_shop_deletion),
-            self._loop(self._claim_import, self._start_import, max_running=context.args.imports.max_jobs),
+            self._loop(self._claim_import, self._work_on_import, max_running=context.args.imports.max_jobs),
             self._loop(self._claim_closing_import, self._close_import, max_running=1),
             self._loop(self._claim_metadata, self._update_metadata),
             self._loop(self._claim_floor, self._floors.calibrate, max_running=1),
@@ -129,8 +131,14 @@ class Indexer:
     def _claim_import(self, session: Session) -> ClaimedImport | None:
         return imports.claim(session, lease_s=self._args.lease_s, max_attempts=self._args.max_attempts)
 
-    def _start_import(self, job: ClaimedImport) -> ObjectRef[bool]:
-        return import_photos.options(num_cpus=self._args.task_num_cpus).remote(job, self._context)
+    async def _work_on_import(self, job: ClaimedImport) -> None:
+        task = import_photos.options(num_cpus=self._args.task_num_cpus)
+        try:
+            await task.remote(job, self._context)
+        except RayError:  # the task died: nobody has to wait for its lease to run out
+            give_back = partial(imports.give_back, job=job, delay_s=0.0, error=None, crashed=True)
+            await self._database.run(give_back)
+            raise
 
     def _claim_closing_import(self, session: Session) -> ClosingImport | None:
         return imports.claim_closing(session, self._args.lease_s)
