@@ -15,6 +15,7 @@ from models.job import ImportRow, Job, JobError, JobKind
 from models.mail import Mail, MailStatus
 from models.prompt import Prompt
 from models.shop import ApiKey, Shop, ShopStatus, SignupLink
+from models.webhook import WebhookDelivery
 
 BATCH_ROWS = 500
 
@@ -98,8 +99,10 @@ def delete_photos(session: Session, shop_id: int) -> dict[str, int]:
 
 
 def delete_shop(session: Session, shop_id: int) -> dict[str, int]:
-    """The last transaction: links, mails, keys and the shop itself."""
+    """The last transaction: links, mails, webhooks, keys and the shop itself."""
+    own_messages = delete(WebhookDelivery).where(col(WebhookDelivery.shop_id) == shop_id)
     removed = {
+        "deliveries": _delete(session, own_messages),
         "mails": _delete(session, delete(Mail).where(col(Mail.shop_id) == shop_id)),
         "links": _delete(session, delete(SignupLink).where(col(SignupLink.shop_id) == shop_id)),
         "keys": _delete(session, delete(ApiKey).where(col(ApiKey.shop_id) == shop_id)),

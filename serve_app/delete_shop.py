@@ -33,7 +33,7 @@ logger = logging.getLogger("serve_app")
 BUSY_PAUSE_S = 0.5
 ALL = (
     *("photos", "files", "bytes", "vectors", "collections"),
-    *("events", "prompts", "imports", "keys", "links", "mails"),
+    *("events", "prompts", "imports", "keys", "links", "mails", "deliveries"),
 )
 Counts = dict[str, int]
 

@@ -42,7 +42,7 @@ VOCABULARIES: dict[str, type[Any]] = {"category": Category, "style": Style, "age
 OWNED: dict[str, type[Any]] = {"key": ApiKey, "mail": Mail, "job": Job}
 # What of a row is the service's own business: secrets, leases, the tenant that every line shares.
 HIDDEN = {"shop_id", "secret_hmac", "lease_token", "lease_until", "attempts", "link_id", "normalised"}
-HIDDEN |= {"reindexing"}
+HIDDEN |= {"reindexing", "webhook_nonce"}
 
 Line = dict[str, Any]
 Show = Callable[[ImageRow], ImageDetail]

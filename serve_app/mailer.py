@@ -26,13 +26,12 @@ from db import mails
 from db.mails import ClaimedMail
 from db.session import Database
 from models.mail import MailKind
+from serve_app.retry_pauses import pause_after
 from serve_app.secrets import LinkMint
 
 logger = logging.getLogger("serve_app")
 
 TIMEOUT_S = 15.0
-LONGEST_PAUSE_S = 15 * 60.0
-PATIENCE_S = 3 * 24 * 3600.0
 MAX_REASON_CHARACTERS = 300
 SUBJECTS = {MailKind.ACTIVATION: "Activate your shop", MailKind.RECOVERY: "New keys for your shop"}
 ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{24,}")  # what may be a token, or a login in base64
@@ -128,15 +127,6 @@ async def send_mail(database: Database, mailer: Mailer, accounts: AccountArgs, m
         else:
             note = partial(mails.put_off, mail=mail, pause_s=pause_s, reason=str(error))
     await database.run(note)
-
-
-def pause_after(attempts: int, first_s: float) -> float | None:
-    """Seconds until the next attempt: doubling up to 15 minutes; None when three days of pauses are over."""
-    waited_s, pause_s = 0.0, min(first_s, LONGEST_PAUSE_S)
-    for _ in range(attempts - 1):
-        waited_s += pause_s
-        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-    return None if waited_s >= PATIENCE_S else pause_s
 
 
 def link_url(page_base: str, token: str) -> str:

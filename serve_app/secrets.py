@@ -1,4 +1,4 @@
-"""API keys, one-time links and signed photo addresses."""
+"""API keys, one-time links, secrets of webhooks and signed photo addresses."""
 
 from __future__ import annotations
 
@@ -112,6 +112,18 @@ class LinkMint:
     def digest(self, token: str) -> bytes:
         """By which a link is found; 256 random bits need no slow hash."""
         return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+
+
+class WebhookMint:
+    """Secrets of webhooks (Standard Webhooks), derived from a stored nonce under the server's secret."""
+
+    def __init__(self, root_secret: str) -> None:
+        self._secret = derive_secret(root_secret, "webhook")
+
+    def secret(self, nonce: bytes) -> str:
+        """``whsec_`` and 32 bytes in base64."""
+        derived = hmac.new(self._secret, nonce, hashlib.sha256).digest()
+        return f"whsec_{base64.b64encode(derived).decode()}"
 
 
 class PhotoSigner:

@@ -73,6 +73,7 @@ def test_a_deletion_survives_its_worker_and_the_indexer(stack: Stack, shop: Shop
         "keys": 1,
         "links": 0,
         "mails": 0,
+        "deliveries": 0,
     }
     assert_nothing_left_of(stack, shop.shop_id)
     assert image_id not in stack.vectors().ids(1, shop.shop_id)

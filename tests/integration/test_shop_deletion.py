@@ -81,6 +81,7 @@ def test_everything_goes_and_the_report_is_exact(stack: Stack, new_shop: Callabl
         "keys": 1,
         "links": 0,
         "mails": 0,
+        "deliveries": 0,
     }
     assert_nothing_left_of(stack, shop.shop_id)
     assert_problem(stack.http.get(found[0]["Photo"]), 404, "not_found")

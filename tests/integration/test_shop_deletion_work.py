@@ -32,6 +32,7 @@ from models.job import Job, JobKind, JobStatus
 from models.mail import Mail, MailKind, MailStatus
 from models.prompt import Prompt
 from models.shop import ApiKey, KeyScope, Shop, ShopStatus, SignupLink
+from models.webhook import WebhookDelivery
 from serve_app.delete_shop import DeletionParts, carry_out, request_deletion
 from tests.services import create_shop, make_image
 
@@ -45,6 +46,7 @@ EXPECTED = {
     "keys": 2,
     "links": 1,
     "mails": 1,
+    "deliveries": 1,
     "files": 4,
     "bytes": 400,
     "collections": 2,
@@ -173,7 +175,7 @@ class Bench:
         assert (job.lease_token, job.error) == (None, None)
         with self.database.transaction() as session:
             assert session.get(Shop, shop_id) is None
-            assert rows_of(session, shop_id) == [0, 0, 0, 0, 0, 0]
+            assert rows_of(session, shop_id) == [0, 0, 0, 0, 0, 0, 0]
         assert not (self.media_dir / "shops" / str(shop_id)).exists()
         assert not {shop for _, shop in self.collections.found} & {shop_id}
 
@@ -194,8 +196,8 @@ def new_prompt(shop_id: int) -> Prompt:
 
 
 def rows_of(session: Session, shop_id: int) -> list[int]:
-    """Photos, prompts, keys, links, mails, events."""
-    tables = (Image, Prompt, ApiKey, SignupLink, Mail, Event)
+    """Photos, prompts, keys, links, mails, events, messages."""
+    tables = (Image, Prompt, ApiKey, SignupLink, Mail, Event, WebhookDelivery)
     counts = (select(func.count()).where(col(table.shop_id) == shop_id) for table in tables)
     return [session.scalars(count).one() for count in counts]
 
@@ -207,6 +209,7 @@ def add_mail(session: Session, shop_id: int) -> None:
     session.add(
         Mail(shop_id=shop_id, link_id=link.id or 0, kind=MailKind.ACTIVATION, recipient="a@example.com")
     )
+    session.add(WebhookDelivery(shop_id=shop_id, event="webhook.test"))
     session.flush()
 
 
@@ -227,7 +230,7 @@ def test_a_crash_at_any_step_changes_nothing_in_the_report(bench: Bench) -> None
         bench.assert_gone(shop_id, job_id)
     assert crash_at > 25
     with bench.database.transaction() as session:
-        assert rows_of(session, kept) == [3, 3, 2, 1, 1, 4]
+        assert rows_of(session, kept) == [3, 3, 2, 1, 1, 4, 1]
     assert len(list((bench.media_dir / "shops" / str(kept)).rglob("*.*"))) == 4
 
 

@@ -28,7 +28,8 @@ from models.shop import Shop, ShopStatus, SignupLink
 from serve_app import mailer
 from serve_app.followed_file import FollowedFile
 from serve_app.housekeeping import tidy
-from serve_app.mailer import Mailer, NotSent, default_sender, pause_after, send_mail
+from serve_app.mailer import Mailer, NotSent, default_sender, send_mail
+from serve_app.retry_pauses import pause_after
 from serve_app.secrets import LinkMint
 from serve_app.startup import check_mail
 from tests.mail_server import PASSWORD, USER, MailServer

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import ssl
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,79 +18,9 @@ from configs.serving import FetchArgs
 from models.errors import PhotoTooLarge, PhotoUrlFailed, PhotoUrlRefused
 from serve_app.outbound.client import OutboundClient
 from serve_app.outbound.photos import Fetched, NotModified, PhotoFetcher, retry_after_s
+from tests.web_server import Request, at_home, response, running
 
 MAX_BYTES = 1000
-
-Headers = dict[str, str]
-Respond = Callable[[str, Headers, asyncio.StreamWriter], Awaitable[None]]
-
-
-class PhotoServer:
-    """Answers each path by what a test put under it; an answer that has followers is given once."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, list[bytes | Respond]] = {}
-        self.asked: list[tuple[str, Headers, float]] = []
-        self.at_once = self.most_at_once = 0
-        self.port = 0
-        self.tasks: list[asyncio.Task[Any]] = []
-
-    def paths(self) -> list[str]:
-        return [path for path, _, _ in self.asked]
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if (task := asyncio.current_task()) is not None:
-            self.tasks.append(task)
-        try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await self._answer((await reader.readuntil(b"\r\n\r\n")).decode(), writer)
-        finally:
-            if writer.transport.get_write_buffer_size():
-                writer.transport.abort()  # nobody reads the rest
-            writer.close()
-
-    async def stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-    async def _answer(self, head: str, writer: asyncio.StreamWriter) -> None:
-        first, *lines = head.strip().split("\r\n")
-        path = first.split(" ")[1]
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        self.asked.append((path, headers, time.monotonic()))
-        answers = self.answers[path]
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        if isinstance(answer, bytes):
-            writer.write(answer)
-        else:
-            await answer(path, headers, writer)
-        self.at_once -= 1
-        await writer.drain()
-
-
-def response(body: bytes = b"photo", status: str = "200 OK", **headers: str) -> bytes:
-    given = {"Content-Length": str(len(body)), "Connection": "close"}
-    given |= {name.replace("_", "-"): value for name, value in headers.items()}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items() if value)
-    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body
-
-
-@contextlib.asynccontextmanager
-async def running(context: ssl.SSLContext | None = None) -> AsyncIterator[PhotoServer]:
-    photos = PhotoServer()
-    server = await asyncio.start_server(photos.serve, "127.0.0.1", 0, ssl=context)
-    photos.port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield photos
-        await photos.stop()
-
-
-async def at_home(host: str, port: int) -> list[str]:
-    del host, port
-    return ["127.0.0.1"]
 
 
 def fetcher(context: ssl.SSLContext | None = None, **args: Any) -> PhotoFetcher:
@@ -109,16 +36,16 @@ async def test_a_photo_comes_as_it_is_and_is_asked_for_once() -> None:
         server.answers["/a.jpg?size=1"] = [response(b"x" * MAX_BYTES, ETag='"v1"')]
         found = await photos.fetch_photo(f"http://shop.example:{server.port}/a.jpg?size=1")
     assert found == Fetched(b"x" * MAX_BYTES, '"v1"')
-    ((_, headers, _),) = server.asked
-    assert headers["host"] == f"shop.example:{server.port}"
-    assert not {"cookie", "authorization", "referer", "if-none-match"} & set(headers)
+    (request,) = server.asked
+    assert request.headers["host"] == f"shop.example:{server.port}"
+    assert not {"cookie", "authorization", "referer", "if-none-match"} & set(request.headers)
 
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_file_over_the_limit_is_not_read_to_its_end(announced: bool) -> None:
     sent = 0
 
-    async def endless(_: str, __: Headers, writer: asyncio.StreamWriter) -> None:
+    async def endless(_: Request, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
         length = str(10**9) if announced else ""
         writer.write(response(b"", Content_Length=length))
@@ -137,7 +64,7 @@ async def test_a_file_over_the_limit_is_not_read_to_its_end(announced: bool) -> 
 
 @pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", b"H"])
 async def test_a_server_that_drips_is_left_after_the_timeout(part: bytes) -> None:
-    async def drip(_: str, __: Headers, writer: asyncio.StreamWriter) -> None:
+    async def drip(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(part)
         for _ in range(100):
             await writer.drain()
@@ -152,7 +79,7 @@ async def test_a_server_that_drips_is_left_after_the_timeout(part: bytes) -> Non
 
 
 async def test_what_may_pass_is_tried_again_and_no_more_often_than_said() -> None:
-    async def break_off(_: str, __: Headers, writer: asyncio.StreamWriter) -> None:
+    async def break_off(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nhalf")
 
     async with running() as server, fetcher(attempts=3) as photos:
@@ -165,7 +92,7 @@ async def test_what_may_pass_is_tried_again_and_no_more_often_than_said() -> Non
         server.answers["/gone"] = [response(status="404 Not Found")]
         with pytest.raises(PhotoUrlFailed, match="answered 404"):
             await photos.fetch_photo(f"{base}/gone")
-    assert server.paths() == ["/later"] * 3 + ["/never"] * 3 + ["/gone"]
+    assert [request.path for request in server.asked] == ["/later"] * 3 + ["/never"] * 3 + ["/gone"]
 
 
 async def test_retry_after_holds_off_the_host_for_every_photo() -> None:
@@ -176,7 +103,7 @@ async def test_retry_after_holds_off_the_host_for_every_photo() -> None:
         busy = asyncio.create_task(photos.fetch_photo(f"{base}/busy"))
         await asyncio.sleep(0.2)
         await asyncio.gather(busy, photos.fetch_photo(f"{base}/other"))
-    first, *later = (moment for _, _, moment in server.asked)
+    first, *later = (request.at_s for request in server.asked)
     assert len(later) == 2
     assert all(moment - first > 0.9 for moment in later)
 
@@ -190,7 +117,7 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
 
 
 async def test_one_host_is_asked_for_few_photos_at_once() -> None:
-    async def slowly(_: str, __: Headers, writer: asyncio.StreamWriter) -> None:
+    async def slowly(_: Request, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.03)
         writer.write(response())
 
@@ -206,7 +133,7 @@ async def test_one_host_is_asked_for_few_photos_at_once() -> None:
 
 
 async def test_a_host_that_is_silent_too_often_is_not_asked_any_more() -> None:
-    async def silence(_: str, __: Headers, ___: asyncio.StreamWriter) -> None:
+    async def silence(_: Request, __: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.2)
 
     async with running() as server, fetcher(timeout_s=0.1, per_host=8) as photos:
@@ -221,8 +148,8 @@ async def test_a_host_that_is_silent_too_often_is_not_asked_any_more() -> None:
 
 
 async def test_an_unchanged_photo_is_not_sent_again() -> None:
-    async def unless_known(_: str, headers: Headers, writer: asyncio.StreamWriter) -> None:
-        known = headers.get("if-none-match") == 'W/"v2"'
+    async def unless_known(request: Request, writer: asyncio.StreamWriter) -> None:
+        known = request.headers.get("if-none-match") == 'W/"v2"'
         writer.write(response(b"", "304 Not Modified") if known else response(b"new", ETag='W/"v2"'))
 
     async with running() as server, fetcher() as photos:
@@ -254,7 +181,7 @@ async def test_redirects_are_followed_as_far_as_they_are_allowed() -> None:
         server.answers["/3"] = [response()]
         server.answers["/0"] = [response(b"", "302 Found", Location="1")]
         assert await photos.fetch_photo(f"{base}/1") == Fetched(b"photo", None)
-        assert server.asked[-1][1]["host"] == f"cdn.example:{server.port}"
+        assert server.asked[-1].headers["host"] == f"cdn.example:{server.port}"
         with pytest.raises(PhotoUrlFailed, match="more than 2 times"):
             await photos.fetch_photo(f"{base}/0")
         server.answers["/out"] = [response(b"", "302 Found", Location="ftp://shop.example/a")]
