@@ -41,13 +41,13 @@ def add(session: Session, job_id: int, rows: Sequence[FeedRow | BrokenRow]) -> l
         }
         for row in rows
     ]
-    noted = insert(ImportRow).values(values).on_conflict_do_nothing().returning(col(ImportRow.line))
-    lines = set(session.scalars(noted)) if values else set()
+    noted = insert(ImportRow).on_conflict_do_nothing().returning(col(ImportRow.line))
+    lines = set(session.scalars(noted, values)) if values else set()
     left = [row for row in rows if row.line not in lines]
     firsts = _first_lines(session, job_id, [row.sku for row in left if row.sku is not None])
     if left:
         known = {"job_id": job_id, "sku": None, "outcome": RowOutcome.DUPLICATE}
-        session.execute(insert(ImportRow).values([{**known, "line": row.line} for row in left]))
+        session.execute(insert(ImportRow), [{**known, "line": row.line} for row in left])
     return [row for row in rows if isinstance(row, BrokenRow)] + [
         _duplicate(row, firsts[row.sku]) for row in left if isinstance(row, FeedRow)
     ]
@@ -71,7 +71,7 @@ def add_errors(session: Session, job_id: int, broken: Sequence[BrokenRow], at_mo
         for row in sorted(broken, key=lambda one: one.line)[:room]
     ]
     if values:
-        session.execute(insert(JobError).values(values).on_conflict_do_nothing())
+        session.execute(insert(JobError).on_conflict_do_nothing(), values)
 
 
 def open_lines(session: Session, job_id: int, lines: Sequence[int], *, unchecked: bool = False) -> set[int]:

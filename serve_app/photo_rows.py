@@ -31,6 +31,8 @@ def new_row(shop_id: int, fields: ImageFields, photo: PhotoColumns) -> Image:
         attributes=fields.attributes,
         product_url=fields.product_url,
         auto_tag=fields.auto_tag,
+        suggestions={},  # said here, since a default costs a look at its factory's signature: 1 ms
+        warnings=[],
         photo_key="",
         **photo,
     )

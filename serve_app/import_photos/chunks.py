@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from models.feed import FeedRow, PhotoData
+from models.feed import FeedRow, PhotoData, PhotoFile, PhotoUrl
 from serve_app.import_photos.parts import Row
 
 CHUNK_ROWS = 500
-MAX_BYTES = 8 * 2**20
+MAX_BYTES = 16 * 2**20
+URL_BYTES = 2**19
 Kind = TypeVar("Kind", bound=Row)
 
 
@@ -37,5 +38,12 @@ def _cut(rows: Iterable[Kind], most: int) -> Iterator[list[Kind]]:
 
 
 def _bytes_of(row: Row) -> int:
-    """Of a photo in the row itself; all else is small."""
-    return len(row.photo.base64) if isinstance(row, FeedRow) and isinstance(row.photo, PhotoData) else 0
+    """Of its photo, which a task holds beside those of the other rows; of one to be fetched a guess."""
+    match row.photo if isinstance(row, FeedRow) else None:
+        case PhotoData(base64):
+            return len(base64)
+        case PhotoFile(size_bytes=size_bytes):
+            return size_bytes
+        case PhotoUrl():
+            return URL_BYTES
+    return 0
