@@ -1,8 +1,8 @@
-"""The end of an import: its files and rows go, its counts and errors stay."""
+"""The end of an import: its files and rows go, its counts and errors stay, its shop is told."""
 
 from __future__ import annotations
 
-from db import import_rows, imports
+from db import import_rows, imports, webhooks
 from db.imports import ClosingImport
 from db.media import MediaStore, image_prefix, source_folder
 from db.session import Database
@@ -19,5 +19,9 @@ def close_import(database: Database, media: MediaStore, closing: ClosingImport) 
     with database.transaction() as session:
         counts = import_rows.count(session, job.job_id, job.counts)
         counts.rows_per_s = None
+        ended = imports.close(session, closing, counts)
+        if ended is None:
+            return False
         import_rows.delete_all(session, job.job_id)
-        return imports.close(session, closing, counts) is not None
+        webhooks.announce(session, ended)
+    return True

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlmodel import col
 
-from db import images, import_rows
+from db import images, import_rows, webhooks
 from db.session import Database
 from models.image import Image, ImageStatus
 from models.import_job import ImportPhase
 from models.job import Job, JobStatus
 from models.shop import Shop, ShopStatus
 from models.taxonomy import Category
+from models.webhook import WebhookDelivery
 from serve_app.import_photos import progress, store_rows
 from serve_app.import_photos.parts import Batch, BatchLost, Step
 from serve_app.import_photos.run_import import run_import
@@ -227,6 +228,19 @@ def test_a_removal_that_may_be_a_mistake_is_refused_before_anything_is_stored(
     confirmed = shop.run([*feed, row("NEW")], mode="full", confirm_removal=True)
     assert confirmed.status is JobStatus.SUCCEEDED
     assert len(shop.photos()) == len([one for one in feed if one["sku"]]) + 1
+
+
+def test_the_end_of_a_job_queues_its_webhook_once(shop: ImportHarness) -> None:
+    with shop.parts.database.transaction() as session:
+        webhooks.set_webhook(session, shop.shop_id, "https://shop.example/hook", b"nonce")
+    ended = [shop.run(rows(2)), shop.run(b"nonsense")]
+    assert not shop.close()
+    with shop.parts.database.transaction() as session:
+        query = select(WebhookDelivery).where(col(WebhookDelivery.shop_id) == shop.shop_id)
+        sent = {one.job_id: one for one in session.scalars(query)}
+    assert [sent[job.id].event for job in ended] == ["import.succeeded", "import.failed"]
+    assert sent[ended[0].id].payload["data"]["counts"]["created"] == 2
+    assert len(sent) == 2
 
 
 def test_a_feed_that_cannot_be_read_fails_with_its_reason(shop: ImportHarness) -> None:
