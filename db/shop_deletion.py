@@ -10,7 +10,7 @@ from sqlmodel import col
 
 from db import jobs
 from models.event import Event
-from models.image import Embedding, Image, IndexVersion
+from models.image import Embedding, Image
 from models.job import ImportRow, Job, JobError, JobKind
 from models.mail import Mail, MailStatus
 from models.prompt import Prompt
@@ -51,12 +51,6 @@ def take_leases(session: Session, shop_id: int) -> bool:
         late.values(lease_token=None, lease_until=None).execution_options(synchronize_session=False)
     )
     return not session.scalar(select(exists().where(own, col(Image.lease_token).is_not(None))))
-
-
-def version_ids(session: Session) -> list[int]:
-    """Every generation of the index, the retired ones too."""
-    ids = session.scalars(select(col(IndexVersion.id)).order_by(col(IndexVersion.id)))
-    return [version_id for version_id in ids if version_id is not None]
 
 
 def delete_events(session: Session, shop_id: int) -> dict[str, int]:

@@ -18,9 +18,10 @@ from sqlalchemy import case, delete, func, null, or_, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from db import text_weights
+from db import index_versions, text_weights
 from db.open_shops import lock_not_deleting
 from db.turns import Waiting, candidates, shops_with_work
+from models.errors import DependencyUnavailable
 from models.image import Image, ImageStatus
 from models.search import NO_TERMS, PhotoTerms
 from models.shop import Shop, ShopStatus
@@ -175,12 +176,17 @@ def release_metadata(session: Session, token: str, image_ids: Collection[int], d
     _give_up_lease(session, _held_or_behind(session, token, image_ids), delay_s)
 
 
-def finish_embedded(session: Session, token: str, photos: Sequence[ClaimedPhoto]) -> set[int]:
+def finish_embedded(
+    session: Session, token: str, photos: Sequence[ClaimedPhoto], version_id: int
+) -> set[int]:
     """Mark the photos as embedded, with their terms as claimed; returns the ids of those that are.
 
     Left out: those whose lease was lost, and those that were replaced or deleted meanwhile; of the latter
-    the lease is given up, so that they are claimed again at once.
+    the lease is given up, so that they are claimed again at once. Raises DependencyUnavailable where
+    prompts are not answered from ``version_id``, to which the photos were written, any more.
     """
+    if not index_versions.is_live(session, version_id):
+        raise DependencyUnavailable("The photos are indexed with another model since.")
     indexed = _indexed(session, photos)
     held = _lock_held(session, token, [photo.image_id for photo in photos])
     done = {image_id for image_id, status in held.items() if status is ImageStatus.PROCESSING}

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from configs.serving import IndexerArgs
-from db import jobs, shop_deletion
+from db import index_versions, jobs, shop_deletion
 from db.jobs import ClaimedJob
 from db.media import MediaStore, shop_prefix
 from db.open_shops import closed
@@ -169,7 +169,7 @@ class _Deletion:
 
     def _versions(self) -> list[int]:
         with self._parts.database.transaction() as session:
-            return shop_deletion.version_ids(session)
+            return index_versions.ids(session)
 
     def _add(self, removed: Counts) -> None:
         for name, count in removed.items():

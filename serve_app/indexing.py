@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
+from sqlalchemy.orm import Session
 
-from db import embeddings, photo_warnings, score_floors, work
+from db import embeddings, index_versions, photo_warnings, score_floors, work
 from db.media import image_prefix
 from db.open_shops import not_deleting
 from db.photo_tags import TermState
@@ -55,15 +56,29 @@ def delete_claim(parts: IndexingParts, claim: Claim) -> int:
     with _giving_back(parts, claim):
         photos = renewed(parts, claim, claim.photos)
         for shop_id, own in by_shop(photos).items():
-            parts.vectors.delete(parts.version_id, shop_id, [photo.image_id for photo in own])
+            _delete_everywhere(parts, shop_id, [photo.image_id for photo in own])
             for photo in own:
                 parts.media.delete_tree(image_prefix(shop_id, photo.image_id))
         with parts.database.transaction() as session:
             removed = work.finish_deleted(session, claim.token, [photo.image_id for photo in photos])
             if removed:
-                score_floors.note_change(session, parts.model_key, {photo.shop_id for photo in photos})
+                _note_change(session, photos)
             return removed
     return 0
+
+
+def _note_change(session: Session, photos: Sequence[ClaimedPhoto]) -> None:
+    """In one order of models, as of shops: so no two workers deadlock."""
+    for model_key in sorted({version.model_key for version in index_versions.maintained(session)}):
+        score_floors.note_change(session, model_key, {photo.shop_id for photo in photos})
+
+
+def _delete_everywhere(parts: IndexingParts, shop_id: int, image_ids: list[int]) -> None:
+    """From every version, the retired ones too: no rollback may bring a deleted photo back."""
+    with parts.database.transaction() as session:
+        versions = index_versions.ids(session)
+    for version_id in versions:
+        parts.vectors.delete(version_id, shop_id, image_ids)
 
 
 @contextmanager
@@ -172,14 +187,14 @@ def _publish(
             parts.vectors.upsert(parts.version_id, shop_id, records)
             for image_id, found in _near_duplicates(parts, own, records, vectors).items():
                 warnings[image_id].append(found)
+        with parts.database.transaction() as session:
+            done = work.finish_embedded(session, claim.token, photos, parts.version_id)
+            photo_warnings.save(session, done, warnings)
+            changed = {photo.shop_id for photo in photos if photo.image_id in done}
+            score_floors.note_change(session, parts.model_key, changed)
     except AppError:  # the write may have happened, in whole or in part
         _reconcile(parts, claim.token, photos)
         raise
-    with parts.database.transaction() as session:
-        done = work.finish_embedded(session, claim.token, photos)
-        photo_warnings.save(session, done, warnings)
-        changed = {photo.shop_id for photo in photos if photo.image_id in done}
-        score_floors.note_change(session, parts.model_key, changed)
     _reconcile(parts, claim.token, [photo for photo in photos if photo.image_id not in done])
     return len(done)
 
@@ -204,8 +219,10 @@ def _reconcile(parts: IndexingParts, token: str, photos: list[ClaimedPhoto]) -> 
     with parts.database.transaction() as session:
         gone = set(work.touch_lost(session, [photo.image_id for photo in photos], token))
         shops = not_deleting(session, {photo.shop_id for photo in photos})
+        versions = index_versions.ids(session)
     for shop_id, own in by_shop([photo for photo in photos if photo.image_id in gone]).items():
         if shop_id in shops:
-            parts.vectors.delete(parts.version_id, shop_id, [photo.image_id for photo in own])
+            _delete_everywhere(parts, shop_id, [photo.image_id for photo in own])
         else:  # its collections were dropped, and this write made one anew
-            parts.vectors.drop(parts.version_id, shop_id)
+            for version_id in versions:
+                parts.vectors.drop(version_id, shop_id)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, NullPool, create_engine, make_url, text
+from sqlalchemy import URL, NullPool, create_engine, delete, make_url, text
 
 from configs.serving import CollectionArgs
 from db import images, keys, migrate
 from db.session import Database
 from db.vectors import VectorStore
-from models.image import Image, PhotoColumns
+from models.image import Image, IndexState, IndexVersion, PhotoColumns
 from serve_app.local_services import LocalChroma, LocalPostgres
 
 
@@ -92,6 +92,13 @@ def create_shop(database: Database) -> int:
         shop = keys.create_shop(session, "Test shop", f"{uuid.uuid4().hex}@example.com")
         assert shop.id is not None
         return shop.id
+
+
+def make_live(database: Database, version_id: int, model_key: str) -> None:
+    """Let prompts be answered from that version, in a database of the test's own."""
+    with database.transaction() as session:
+        session.execute(delete(IndexVersion))
+        session.add(IndexVersion(id=version_id, model_key=model_key, dimension=16, state=IndexState.LIVE))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from db import migrate, score_floors, taxonomies, work
 from db.session import Database
 from models.search import PhotoTerms
 from models.taxonomy import AgeGroup, Category, Style
-from tests.services import extra_database
+from tests.services import extra_database, make_live
 
 CATALOGUE = """
 SELECT 'column', table_name || '.' || column_name, concat_ws(' ', data_type, udt_name,
@@ -76,12 +76,13 @@ def test_photos_from_before_the_terms_were_indexed_are_brought_up_to_date(empty:
         connection.execute(text(OLD_PHOTOS))
     migrate.upgrade(empty.url)
     database = Database(empty.url, connections=1)
+    make_live(database, 1, "some@1")
     with database.transaction() as session:
         claim = work.claim_metadata(session, limit=10, lease_s=60)
         assert [(photo.terms, photo.metadata_revision) for photo in claim.photos] == [(PhotoTerms(3), 1)]
         work.finish_metadata(session, claim.token, claim.photos)
         embedding = work.claim_embedding(session, limit=10, lease_s=60, max_attempts=5)
-        work.finish_embedded(session, embedding.token, embedding.photos)
+        work.finish_embedded(session, embedding.token, embedding.photos, 1)
         assert len(embedding.photos) == 1
         assert work.claim_metadata(session, limit=10, lease_s=60).photos == []
     database.close()

@@ -15,11 +15,14 @@ from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
 from models.shop import Shop
-from tests.services import Photos, create_shop, photo_columns
+from tests.services import Photos, create_shop, make_live, photo_columns
+
+VERSION = 7
 
 
 @pytest.fixture
 def database(own_database: Database) -> Database:
+    make_live(own_database, VERSION, "some/model@1")
     with own_database.transaction() as session:
         session.execute(text("DELETE FROM shop"))
     return own_database
@@ -46,7 +49,7 @@ def ids(claim: Claim) -> list[int]:
 
 def finish(database: Database, claim: Claim) -> set[int]:
     with database.transaction() as session:
-        return work.finish_embedded(session, claim.token, claim.photos)
+        return work.finish_embedded(session, claim.token, claim.photos, VERSION)
 
 
 def finish_metadata(database: Database, claim: Claim) -> set[int]:
@@ -287,7 +290,7 @@ def test_a_late_write_is_repaired(database: Database, photos: Photos) -> None:
     photos.change(expire, *ids(late))
     winner = claim(database)
     with database.transaction() as session:
-        work.finish_embedded(session, winner.token, [p for p in winner.photos if p.image_id != busy])
+        work.finish_embedded(session, winner.token, [p for p in winner.photos if p.image_id != busy], VERSION)
         images.mark_deleting(session, photos.shop_id, deleting)
         session.delete(session.get_one(Image, gone))
     deletion = claim_deleting(database)

@@ -28,8 +28,9 @@ from db.work import Claim
 from models.image import Image, ImageStatus
 from models.search import PhotoTerms
 from models.shop import Shop
-from tests.services import Photos, create_shop, photo_columns
+from tests.services import Photos, create_shop, make_live, photo_columns
 
+VERSION = 7
 CHOICE = st.integers(0, 1000)
 DEEDS = ("describe", "reweigh", "replace", "delete", "nothing")
 STEPS = (3, 2, 1, 0)
@@ -225,7 +226,7 @@ class Interleavings(RuleBasedStateMachine):
             elif worker.kind == "describes":
                 work.finish_metadata(session, token, worker.claim.photos)
             else:
-                done = work.finish_embedded(session, token, worker.claim.photos)
+                done = work.finish_embedded(session, token, worker.claim.photos, VERSION)
                 for image_id in work.touch_lost(session, set(worker.ids) - done, token):
                     self.index.pop(image_id, None)
 
@@ -243,6 +244,7 @@ class Interleavings(RuleBasedStateMachine):
 
 @pytest.fixture
 def machine(own_database: Database) -> type[Interleavings]:
+    make_live(own_database, VERSION, "some/model@1")
     return type("BoundInterleavings", (Interleavings,), {"database": own_database})
 
 

@@ -30,7 +30,7 @@ from serve_app.judge_photos import Judge
 from serve_app.photos import ImageGeometry
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, Pixels, Vector
 from tests.fakes import FakeBulkTextEmbedder, vector_of
-from tests.services import Photos, create_shop
+from tests.services import Photos, create_shop, make_live
 
 MODEL = "some/model@1"
 VERSION = 7
@@ -151,6 +151,7 @@ def mixed(name: str, weight: float, called: str | None = None) -> Vector:
 
 @pytest.fixture
 def bench(own_database: Database) -> Bench:
+    make_live(own_database, VERSION, MODEL)
     with own_database.transaction() as session:
         session.execute(text("DELETE FROM shop"))
     return Bench(Photos(own_database, create_shop(own_database)))

@@ -31,7 +31,7 @@ from serve_app.photos import ImageGeometry
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, Vector
 from serve_app.zero_shot import TEMPLATES, texts_of
 from tests.fakes import FakeBulkTextEmbedder, vector_of
-from tests.services import Photos, create_shop, photo_columns
+from tests.services import Photos, create_shop, make_live, photo_columns
 
 MODEL_KEY = "some/model@1"
 SHA = "a" * 64
@@ -55,6 +55,7 @@ class MemoryIndex:
 
 @pytest.fixture
 def database(own_database: Database) -> Database:
+    make_live(own_database, 1, MODEL_KEY)
     with own_database.transaction() as session:
         session.execute(text("DELETE FROM shop"))
     return own_database

@@ -26,7 +26,7 @@ from serve_app.judge_photos import Judge
 from serve_app.photos import ImageGeometry
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, BulkTextEmbedder, Vector
 from tests.fakes import FakeBulkTextEmbedder, vector_of
-from tests.services import Photos
+from tests.services import Photos, make_live
 
 VERSION = 7
 MODEL_KEY = "some/model@1"
@@ -59,6 +59,7 @@ class SlowIndex:
 
 @pytest.fixture
 def database(own_database: Database) -> Database:
+    make_live(own_database, VERSION, MODEL_KEY)
     with own_database.transaction() as session:
         session.execute(text("DELETE FROM shop"))
     return own_database

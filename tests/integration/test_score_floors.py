@@ -34,7 +34,7 @@ from serve_app.photos import ImageGeometry
 from serve_app.ports import BulkEmbedders
 from serve_app.score_floor import FloorCalibration
 from tests.fakes import FakeTextEmbedder, vector_of
-from tests.services import Photos, create_shop
+from tests.services import Photos, create_shop, make_live
 
 MODEL = "some/model@1"
 QUIET_S, AT_MOST_S = 5.0, 60.0
@@ -42,6 +42,7 @@ QUIET_S, AT_MOST_S = 5.0, 60.0
 
 @pytest.fixture
 def database(own_database: Database) -> Database:
+    make_live(own_database, 1, MODEL)
     with own_database.transaction() as session:
         session.execute(text("DELETE FROM shop"))
     return own_database

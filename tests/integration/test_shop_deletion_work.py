@@ -19,7 +19,18 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from configs.serving import IndexerArgs
-from db import embeddings, events, images, import_rows, jobs, keys, prompts, shop_deletion, work
+from db import (
+    embeddings,
+    events,
+    images,
+    import_rows,
+    index_versions,
+    jobs,
+    keys,
+    prompts,
+    shop_deletion,
+    work,
+)
 from db.jobs import ClaimedJob
 from db.media import MediaStore
 from db.open_shops import lock_open
@@ -138,7 +149,7 @@ class Bench:
                 job_id = jobs.add(session, JobKind.IMPORT, shop_id).id or 0
                 broken = BrokenRow(2, None, "invalid_input", "sku: is empty.", {"sku": ""})
                 import_rows.add_errors(session, job_id, import_rows.add(session, job_id, [broken]), 9)
-            versions = shop_deletion.version_ids(session)
+            versions = index_versions.ids(session)
         self.collections.found |= {(version, shop_id) for version in versions}
         for name in (*(f"{row.id}/a.jpg" for row in rows), "999/.torn.part"):
             path = self.media_dir / "shops" / str(shop_id) / name
@@ -184,7 +195,7 @@ class Bench:
 def bench(own_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(shop_deletion, "BATCH_ROWS", 2)
     with own_database.transaction() as session:
-        if not shop_deletion.version_ids(session):
+        if not index_versions.ids(session):
             for state in (IndexState.LIVE, IndexState.RETIRED):
                 session.add(IndexVersion(model_key="m", dimension=4, state=state))
     return Bench(own_database, tmp_path, Collections())
