@@ -163,6 +163,7 @@ class ImportArgs(ClosedModel):
     """Import jobs: what a feed may be, and how it is cut into tasks."""
 
     max_bytes: PositiveInt = Field(default=2 * 2**30, description="Of one uploaded feed or ZIP.")
+    max_waiting: PositiveInt = Field(default=20, description="Imports of one shop that are not finished.")
     max_rows: PositiveInt = Field(default=1_000_000, description="Of one feed.")
     max_errors: PositiveInt = Field(
         default=10_000, description="Broken rows that are kept to be read; further ones are counted only."

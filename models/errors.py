@@ -15,7 +15,9 @@ AppError
 │   └── PhotoUrlFailed           422  the server that has the photo did not give it
 ├── PhotoTypeUnsupported         415  the bytes are not JPEG, PNG, WebP, …
 ├── PhotoTooLarge                413  too many bytes or too many pixels
+├── MediaTypeUnsupported         415  a body of a kind that the route does not take
 ├── BodyTooLarge                 413  more bytes than any request of that route needs
+├── BodyTooSlow                  408  a body that stopped coming
 ├── NotAuthenticated             401  no key, unknown key, revoked key
 ├── Forbidden                    403  a valid key or session that may not do this
 │   └── OriginNotAllowed         403  a publishable key on a web page of another site
@@ -136,6 +138,18 @@ class BodyTooLarge(AppError):
     status_code = 413
     code = "body_too_large"
     title = "Body too large"
+
+
+class BodyTooSlow(AppError):
+    status_code = 408
+    code = "body_too_slow"
+    title = "Body too slow"
+
+
+class MediaTypeUnsupported(AppError):
+    status_code = 415
+    code = "media_type_unsupported"
+    title = "Media type not supported"
 
 
 class NotAuthenticated(AppError):

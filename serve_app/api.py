@@ -22,6 +22,8 @@ from serve_app.routes import (
     export,
     health,
     image_collection,
+    image_imports,
+    jobs,
     keys,
     media,
     my_shop,
@@ -60,7 +62,9 @@ def create_api(services: Services) -> FastAPI:
     )
     api.state.services = services
     for module in (
+        image_imports,
         image_collection,
+        jobs,
         similar,
         recommendations,
         tags,
@@ -85,7 +89,8 @@ def create_api(services: Services) -> FastAPI:
     api.add_exception_handler(HTTPException, http_error)
     api.add_exception_handler(Exception, unexpected_error)
     # base64 in JSON is a third longer than the photo; the exact limit is checked on the photo itself.
-    api.add_middleware(BodyLimit, photo_bytes=services.photos.max_bytes * 4 // 3 + 2**20)
+    photo_bytes = services.photos.max_bytes * 4 // 3 + 2**20
+    api.add_middleware(BodyLimit, photo_bytes=photo_bytes, feed_bytes=services.imports.max_bytes)
     api.add_middleware(FormCharset)
     api.add_middleware(Preflight)
     api.add_middleware(TrailingSlash)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from db import audit, jobs
+from db import audit, import_requests, jobs
 from models.staff import Staff
 
 
@@ -13,4 +13,12 @@ def retry_job(session: Session, staff: Staff, job_id: int) -> bool:
     if not jobs.retry(session, job_id):
         return False
     audit.record(session, staff, "job.retry", job_id, before="failed", after="queued")
+    return True
+
+
+def cancel_job(session: Session, staff: Staff, job_id: int) -> bool:
+    """Cancel an import; false where it is none, or finished."""
+    if not import_requests.cancel(session, job_id):
+        return False
+    audit.record(session, staff, "job.cancel", job_id, before="waiting", after="cancelled")
     return True

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.errors import AppError, BodyTooLarge, InvalidInput, PhotoTooLarge
 from serve_app.problems import MEDIA_TYPE, problem_body
 
+FEED_PATH = "/api/image-collection/bulk/"
 PHOTO_PATHS = ("/api/image-collection/", "/api/recommendations/", "/api/tags/")
 MAX_BODY_BYTES = 256 * 1024
 CHARSETS = {b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1", b"windows-1252"}
@@ -83,16 +84,17 @@ class BodyLimit:
     Only photos need much: JSON is parsed on the event loop, where 27 MB of brackets take seconds.
     """
 
-    def __init__(self, app: ASGIApp, photo_bytes: int) -> None:
-        """``photo_bytes``: of bodies that may hold a photo; others have ``MAX_BODY_BYTES``."""
+    def __init__(self, app: ASGIApp, photo_bytes: int, feed_bytes: int) -> None:
+        """``photo_bytes``: of bodies that may hold a photo, ``feed_bytes``: of feeds, which are stored as
+        they come; others have ``MAX_BODY_BYTES``."""
         self._app = app
-        self._photo_bytes = photo_bytes
+        self._photo_bytes, self._feed_bytes = photo_bytes, feed_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        max_bytes = self._photo_bytes if scope["path"].startswith(PHOTO_PATHS) else MAX_BODY_BYTES
+        max_bytes = self._limit(scope["path"])
         declared = Headers(scope=scope).get("content-length", "")
         if _DIGITS.fullmatch(declared) and (len(declared) > 18 or int(declared) > max_bytes):
             await _refuse(scope, send, _too_large(scope, max_bytes))
@@ -118,6 +120,11 @@ class BodyLimit:
             if not started:
                 await _refuse(scope, send, _too_large(scope, max_bytes))
 
+    def _limit(self, path: str) -> int:
+        if path == FEED_PATH:
+            return self._feed_bytes
+        return self._photo_bytes if path.startswith(PHOTO_PATHS) else MAX_BODY_BYTES
+
 
 class FormCharset:
     """Refuses forms in rare encodings: some make text that nothing can store, some fail for any text."""
@@ -137,6 +144,8 @@ class FormCharset:
 
 def _too_large(scope: Scope, max_bytes: int) -> AppError:
     text = f"The request body exceeds {max_bytes:,} bytes."
+    if scope["path"] == FEED_PATH:
+        return BodyTooLarge(f"{text} Send the feed in parts, as incremental imports one after the other.")
     if scope["path"].startswith(PHOTO_PATHS):
         return PhotoTooLarge(f"{text} Send a smaller photo, or fewer of them.")
     return BodyTooLarge(f"{text} No request to this address needs as much.")

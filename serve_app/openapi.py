@@ -15,10 +15,12 @@ _PROBLEMS = {
     "403": "`forbidden`: a key or session that may not do this. `origin_not_allowed`: a publishable key on a "
     "web page that it is not for.",
     "404": "`not_found`: no such thing in this shop.",
+    "408": "`body_too_slow`: no byte of the body came for a minute.",
     "409": "`conflict`: it contradicts what is there; `detail` says what.",
     "410": "`gone`: a link that was used, replaced or has expired.",
-    "413": "`photo_too_large`: too many bytes or pixels.",
-    "415": "`photo_type_unsupported`: the bytes are no photo of a known type.",
+    "413": "`photo_too_large`: too many bytes or pixels. `body_too_large`: too many bytes.",
+    "415": "`photo_type_unsupported`: the bytes are no photo of a known type. "
+    "`media_type_unsupported`: a body of a kind that is not taken here.",
     "422": "`invalid_input`, or a code that says more: `errors` names the fields at fault.",
     "429": "`too_many_requests`, `quota_exceeded`: a limit is used up.",
     "503": "`too_busy`, `dependency_unavailable`: send the request again.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from configs.serving import AccountArgs, LimitArgs, PhotoArgs, SearchArgs
+from configs.serving import AccountArgs, ImportArgs, LimitArgs, PhotoArgs, SearchArgs
 from db.media import MediaStore
 from db.session import Database
 from serve_app.callers import CallerCache
@@ -45,6 +45,7 @@ class Services:
     passwords: Passwords
     cookie_secret: str
     page_base: str
+    imports: ImportArgs = field(default_factory=ImportArgs)
     shows_links: bool = False
     public_url: str | None = None
     trusted_proxies: int = 0

@@ -12,17 +12,20 @@ from models.job import Job, JobKind, JobStatus
 from serve_app.admin import cells
 from serve_app.admin.filters import ShopFilter, one_of
 from serve_app.admin.of_shop import ShopRecordView
-from serve_app.manage_jobs import retry_job
+from serve_app.manage_jobs import cancel_job, retry_job
 
 
 class JobView(ShopRecordView, model=Job):
     name, icon, category = "Job", "fa-solid fa-gears", "Background"
     hidden: ClassVar[Any] = [Job.lease_token]
     column_list: ClassVar[Any] = [
-        *("id", "shop", "kind", "status", "counts", "attempts", "error"),
+        *("id", "shop", "kind", "status", "phase", "counts", "attempts", "error"),
         *("created_at", "started_at", "finished_at"),
     ]
-    column_details_list: ClassVar[Any] = [*column_list, "lease_until"]
+    column_details_list: ClassVar[Any] = [
+        *column_list,
+        *("error_code", "request", "idempotency_key", "cancel_requested", "served_at", "lease_until"),
+    ]
     column_formatters: ClassVar[Any] = {"shop": cells.shop, "error": cells.short}
     column_formatters_detail: ClassVar[Any] = {"shop": cells.shop, "error": cells.wrapped}
     column_filters: ClassVar[Any] = [
@@ -33,4 +36,10 @@ class JobView(ShopRecordView, model=Job):
 
     @action("retry", "Retry failed")
     async def retry(self, request: Request) -> Response:
-        return await self.each_selected(request, retry_job, "queued again", "left alone: did not fail")
+        others = "left alone: did not fail, or imports, which their shop sends again"
+        return await self.each_selected(request, retry_job, "queued again", others)
+
+    @action("cancel", "Cancel imports")
+    async def cancel(self, request: Request) -> Response:
+        others = "left alone: no import, or finished"
+        return await self.each_selected(request, cancel_job, "cancelled", others)

@@ -31,7 +31,7 @@ from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.work_loop import WorkLoop
 from serve_app.describe_photos import update_metadata
 from serve_app.handles import BulkTextEmbedderHandle, TextEmbedderHandle
-from serve_app.housekeeping import EVERY_S, tidy
+from serve_app.housekeeping import EVERY_S, tidy, tidy_imports
 from serve_app.import_photos.close_import import close_import
 from serve_app.index_parts import IndexParts
 from serve_app.judge_photos import Judge
@@ -174,6 +174,8 @@ class Indexer:
         while True:
             try:
                 await self._database.run(tidy)
+                keep_days = self._context.args.imports.keep_days
+                await asyncio.to_thread(tidy_imports, self._database, self._media, keep_days)
             except AppError as error:
                 logger.warning("nothing was tidied up, which is tried again in an hour: %s", error.message)
             await asyncio.sleep(EVERY_S)

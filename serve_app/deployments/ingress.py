@@ -65,6 +65,7 @@ class Ingress:
             links=LinkMint(secret),
             photos=args.photos,
             search=args.search,
+            imports=args.imports,
             model=context.model,
             accounts=args.accounts,
             passwords=Passwords(),

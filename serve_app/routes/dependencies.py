@@ -64,6 +64,15 @@ async def get_shopper(
     return caller
 
 
+async def get_header_caller(
+    request: Request, services: ServicesDep, bearer: BearerDep, header: HeaderDep
+) -> Caller:
+    """A secret key, in a header: the body is not looked into, since it may be gigabytes."""
+    caller = require_secret(await _authenticated(request, services, bearer, header, in_body=False))
+    enforce(request, await services.limiter.take_request(caller))
+    return caller
+
+
 async def get_prompter(
     request: Request, services: ServicesDep, bearer: BearerDep, header: HeaderDep
 ) -> AsyncIterator[Caller]:
@@ -88,10 +97,12 @@ async def _authenticated(
     services: Services,
     bearer: HTTPAuthorizationCredentials | None,
     header: str | None,
+    *,
+    in_body: bool = True,
 ) -> Caller:
     """By the key in a header or, as the seed's clients send it, in the body."""
     key = bearer.credentials if bearer is not None else header
-    if key is None and request.method in {"POST", "PATCH"}:
+    if key is None and in_body and request.method in {"POST", "PATCH"}:
         key = _key_in(await body_fields(request))
     caller = await authenticate(services, key)
     if caller.scope is KeyScope.PUBLISHABLE:
@@ -147,6 +158,7 @@ async def get_presenter(request: Request, services: ServicesDep) -> Presenter:
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
 ShopperDep = Annotated[Caller, Depends(get_shopper)]
+HeaderCallerDep = Annotated[Caller, Depends(get_header_caller)]
 PrompterDep = Annotated[Caller, Depends(get_prompter, scope="function")]
 SignupLimitDep = Depends(limit_signups)
 StaffCallerDep = Annotated[StaffCaller, Depends(get_staff_caller)]

@@ -14,7 +14,9 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy.orm import Session
 from starlette.routing import BaseRoute, Mount
 
-from db import embeddings, images, keys, prompts
+from db import embeddings, images, import_requests, keys, prompts
+from models.import_job import ImportRequest
+from models.job import JobError
 from models.prompt import Prompt
 from models.shop import ApiKey, KeyScope
 from models.staff import Staff, StaffSession
@@ -75,6 +77,10 @@ def new_world(service: FakeService) -> World:
             duration_ms=1.0,
         )
         prompts.add(session, [prompt])
+        request = ImportRequest(source="s/f/x", size_bytes=1, sha256="0" * 64, file_name=world.canary)
+        job = import_requests.add(session, owner.id, request, None)
+        assert job is not None
+        session.add(JobError(job_id=job.id, line=2, sku=world.canary, code="x", reason="y", row={}))
         terms = [table(name=f"term-{uuid.uuid4().hex}") for table in (Category, Style, AgeGroup)]
         session.add_all(terms)
         _staff(session, world)
@@ -83,6 +89,7 @@ def new_world(service: FakeService) -> World:
             "image_id": image.id,
             "key_id": secret.id,
             "prompt_id": str(prompt.id),
+            "job_id": job.id,
             **dict(zip(("category_id", "style_id", "age_group_id"), (t.id for t in terms), strict=True)),
         }
     return world

@@ -12,8 +12,11 @@ import pytest
 from sqlalchemy import Engine, event, select, text
 from sqlmodel import col
 
+from db import import_requests
+from db.media import new_source_key
 from models.errors import DependencyUnavailable
 from models.image import Image, ImageStatus
+from models.import_job import ImportRequest
 from models.job import Job, JobKind, JobStatus
 from models.mail import Mail, MailKind, MailStatus
 from models.shop import ApiKey, Shop, ShopStatus, SignupLink
@@ -283,13 +286,26 @@ def test_a_wrong_term_is_told(staff: Browser, name: str, words: str) -> None:
 
 def test_a_failed_job_is_retried(staff: Browser, shelf: Shelf, service: FakeService) -> None:
     assert staff.act("job", "retry", shelf.ids["job"]) == "1 job queued again."
-    assert staff.act("job", "retry", shelf.ids["job"]) == "1 job left alone: did not fail."
+    assert staff.act("job", "retry", shelf.ids["job"]).startswith("1 job left alone: did not fail")
+    assert staff.act("job", "cancel", shelf.ids["job"]) == "1 job left alone: no import, or finished."
     with service.database.transaction() as session:
         job = session.get(Job, shelf.ids["job"])
         assert job is not None
         assert job.status is JobStatus.QUEUED
         job.status = JobStatus.FAILED
     assert len(staff.audited("job.retry")) == 1
+
+
+def test_an_import_is_cancelled(staff: Browser, shop: ShopClient, service: FakeService) -> None:
+    request = ImportRequest(source=new_source_key(shop.shop_id), size_bytes=1, sha256="0" * 64)
+    with service.database.transaction() as session:
+        job = import_requests.add(session, shop.shop_id, request, None)
+    assert job is not None
+    assert job.id is not None
+    assert request.source in staff.get(f"/job/details/{job.id}").text
+    assert staff.act("job", "cancel", job.id) == "1 job cancelled."
+    assert shop.request("GET", f"/api/jobs/{job.id}/").json()["status"] == "cancelled"
+    assert len(staff.audited("job.cancel")) == 1
 
 
 def test_a_failed_mail_is_sent_again(staff: Browser, shelf: Shelf, service: FakeService) -> None:

@@ -33,6 +33,7 @@ class Row:
     target: str = ""
     json: Any = None
     photo: bool = False
+    file: bool = False
     form: dict[str, str] = field(default_factory=dict)
 
 
@@ -50,6 +51,11 @@ TABLE: dict[tuple[str, str], Row] = {
         "401 403 201 201 401 401 401", photo=True, form={"name": "A photo"}
     ),
     ("GET", "/api/image-collection/"): Row(SHOP_ONLY),
+    ("POST", "/api/image-collection/bulk/"): Row("401 403 202 202 401 401 401", file=True),
+    ("GET", "/api/jobs/"): Row(SHOP_ONLY),
+    ("GET", "/api/jobs/{job_id}/"): Row(OWN_THING),
+    ("GET", "/api/jobs/{job_id}/errors/"): Row(OWN_THING),
+    ("POST", "/api/jobs/{job_id}/cancel/"): Row("401 403 202 404 401 401 401"),
     ("GET", "/api/image-collection/{image_id}/"): Row(OWN_THING),
     ("PATCH", "/api/image-collection/{image_id}/"): Row(OWN_THING, json={"description": "new"}),
     ("DELETE", "/api/image-collection/{image_id}/"): Row("401 403 204 404 401 401 401"),
@@ -135,6 +141,7 @@ TABLE |= {
             "shop/action/delete",
             "api-key/action/revoke",
             "job/action/retry",
+            "job/action/cancel",
             "mail/action/send-again",
             "staff/action/deactivate",
         )
@@ -167,6 +174,8 @@ def test_who_may_call(service: FakeService, route: tuple[str, str]) -> None:
     options: dict[str, Any] = {"json": world.filled(row.json)} if row.json is not None else {}
     if row.photo:
         options = {"files": {"Photo": garment()}, "data": row.form}
+    if row.file:
+        options = {"files": {"file": ("feed.csv", b"sku,name\nA,Dress\n")}}
     target = (row.target or path).format(**world.ids)
     answers = {
         role: service.http.request(
