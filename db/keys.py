@@ -10,10 +10,7 @@ from sqlalchemy import (
     DateTime,
     Integer,
     Select,
-    String,
-    and_,
     any_,
-    bindparam,
     column,
     func,
     literal,
@@ -21,6 +18,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
@@ -34,7 +32,7 @@ USE_PRECISION_S = 60.0
 
 
 class KeyState(NamedTuple):
-    """What authentication reads of a key and its shop; ``score_floor`` is that of the model asked for."""
+    """What authentication reads of a key and its shop; ``score_floors``: by model key, None without any."""
 
     id: int
     shop_id: int
@@ -50,12 +48,14 @@ class KeyState(NamedTuple):
     shop_requests_per_minute: int | None
     prompts_per_day: int | None
     max_photos: int | None
-    score_floor: float | None
+    score_floors: dict[str, float] | None
 
 
-_FLOOR_OF_SHOP = and_(
-    col(ScoreFloor.shop_id) == ApiKey.shop_id,
-    col(ScoreFloor.model_key) == bindparam("model_key", type_=String),
+_FLOORS = (
+    select(func.jsonb_object_agg(col(ScoreFloor.model_key), col(ScoreFloor.floor), type_=JSONB))
+    .where(col(ScoreFloor.shop_id) == ApiKey.shop_id, col(ScoreFloor.floor).is_not(None))
+    .correlate(ApiKey)
+    .scalar_subquery()
 )
 _STATE: Select[*tuple[Any, ...]] = select(
     col(ApiKey.id),
@@ -72,9 +72,9 @@ _STATE: Select[*tuple[Any, ...]] = select(
     col(Shop.requests_per_minute),
     col(Shop.prompts_per_day),
     col(Shop.max_photos),
-    col(ScoreFloor.floor),
+    _FLOORS,
 )
-_STATE = _STATE.join(Shop, col(Shop.id) == ApiKey.shop_id).outerjoin(ScoreFloor, _FLOOR_OF_SHOP)
+_STATE = _STATE.join(Shop, col(Shop.id) == ApiKey.shop_id)
 
 
 def create_shop(session: Session, name: str, email: str) -> Shop:
@@ -101,18 +101,17 @@ def add_key(
     return key
 
 
-def find_state(session: Session, public_id: str, model_key: str | None = None) -> KeyState | None:
+def find_state(session: Session, public_id: str) -> KeyState | None:
     """Revoked and expired keys and those of inactive shops included: the caller judges."""
     query = _STATE.where(col(ApiKey.public_id) == public_id)
-    row = session.execute(query, {"model_key": model_key}).one_or_none()
+    row = session.execute(query).one_or_none()
     return None if row is None else KeyState._make(row)
 
 
-def states(session: Session, ids: list[int], model_key: str | None = None) -> list[KeyState]:
+def states(session: Session, ids: list[int]) -> list[KeyState]:
     """The same of many keys; one that does not exist any more is missing."""
     wanted = any_(literal(ids, ARRAY(Integer)))
-    found = session.execute(_STATE.where(col(ApiKey.id) == wanted), {"model_key": model_key})
-    return [KeyState._make(row) for row in found]
+    return [KeyState._make(row) for row in session.execute(_STATE.where(col(ApiKey.id) == wanted))]
 
 
 def note_uses(session: Session, uses: dict[int, datetime]) -> None:

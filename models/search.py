@@ -52,6 +52,14 @@ class PhotoVersions:
         return PhotoVersions(self.ids[part], self.revisions[part])
 
 
+class VersionRef(NamedTuple):
+    """Which index version is meant; ``dimension``: the length of its model's vectors."""
+
+    version_id: int
+    model_key: str
+    dimension: int
+
+
 class Hit(NamedTuple):
     """One photo that a query found; ``score`` is the cosine similarity, in [-1, 1]."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from models.errors import AppError
 from serve_app.admin.site import mount_admin
 from serve_app.cors import Preflight
+from serve_app.live_version import LiveVersion
 from serve_app.middleware import BodyLimit, FormCharset, RequestContext, ResponseHeaders, TrailingSlash
 from serve_app.openapi import DescribedApi
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
@@ -45,13 +46,20 @@ answered with those that match, ranked.
 Errors are `application/problem+json` (RFC 9457)."""
 
 
-def create_api(services: Services) -> FastAPI:
-    """Build the application around ``services``; closes them at shutdown."""
+def create_api(services: Services, live: LiveVersion | None = None) -> FastAPI:
+    """Build the application around ``services``; closes them at shutdown.
+
+    With ``live``, which begins with the same services, requests follow the live index version.
+    """
+
+    def show(current: Services) -> None:
+        api.state.services = current
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        following: AbstractAsyncContextManager[None] = nullcontext() if live is None else live.running(show)
         try:
-            async with services.callers.running(), services.prompt_log.running():
+            async with services.callers.running(), services.prompt_log.running(), following:
                 yield
         finally:
             await services.limiter.close()

@@ -9,9 +9,9 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -38,7 +38,7 @@ class Caller:
     """Who asks. The tenant of everything that the request touches.
 
     ``max_images`` is the cap of number_of_images, None for secret keys. A limit of None is the
-    configuration's. ``score_floor`` is the shop's under the served model, None where it has none.
+    configuration's. ``score_floors``: the shop's, by model key.
     """
 
     shop_id: int
@@ -51,7 +51,7 @@ class Caller:
     prompts_per_day: int | None = None
     max_photos: int | None = None
     expires_at: datetime | None = None
-    score_floor: float | None = None
+    score_floors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -84,14 +84,12 @@ class CallerCache:
         mint: KeyMint,
         args: AccountArgs,
         *,
-        model_key: str | None = None,
         capacity: int = CAPACITY,
         clock: Clock = time.monotonic,
     ) -> None:
         self._database = database
         self._mint = mint
         self._args = args
-        self._model_key = model_key
         self._capacity = capacity
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
@@ -139,8 +137,7 @@ class CallerCache:
         asked = dict(self._entries)
         if asked:
             ids = [entry.caller.key_id for entry in asked.values()]
-            query = partial(keys.states, ids=ids, model_key=self._model_key)
-            states = await self._database.read(query)
+            states = await self._database.read(partial(keys.states, ids=ids))
             found = {state.public_id: state for state in states}
             for public_id, entry in asked.items():
                 # A request may have replaced it since, having learned more, or a revocation removed it.
@@ -160,7 +157,7 @@ class CallerCache:
         """The database's word. Requests that come while it is asked share the answer, while that is fresh."""
         query = self._queries.get(public_id)
         if query is None or not self._counts(query.started_at):
-            find = partial(keys.find_state, public_id=public_id, model_key=self._model_key)
+            find = partial(keys.find_state, public_id=public_id)
             query = _Query(self._clock(), asyncio.create_task(self._database.read(find)))
             self._queries[public_id] = query
             query.answer.add_done_callback(partial(self._close, public_id))
@@ -209,7 +206,7 @@ class CallerCache:
             prompts_per_day=state.prompts_per_day,
             max_photos=state.max_photos,
             expires_at=state.expires_at,
-            score_floor=state.score_floor,
+            score_floors={model: float(one) for model, one in (state.score_floors or {}).items()},
         )
 
     def _max_images(self, state: KeyState) -> int | None:

@@ -15,3 +15,8 @@ class ServingContext:
     args: AppArgs
     model: ServedModel
     version_id: int
+
+
+def model_app_name(version_id: int) -> str:
+    """The Serve application with the model of an index version which is not the main application's own."""
+    return f"model-{version_id}"

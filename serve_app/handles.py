@@ -15,7 +15,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from models.errors import AppError, DependencyTimeout, DependencyUnavailable, TooBusy
-from models.search import Hit, PhotoVersions, TextEmbedding
+from models.search import Hit, PhotoVersions, TextEmbedding, VersionRef
 from serve_app.embed_texts import TEXTS_AT_ONCE, embed_texts
 from serve_app.ports import Pixels, Vector
 
@@ -24,44 +24,51 @@ T = TypeVar("T")
 
 
 class TextEmbedderHandle:
-    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
-        self._handle, self._timeout_s = handle, timeout_s
+    """``model_key``: the model that must answer; without it, whichever is served under that handle."""
+
+    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str | None = None) -> None:
+        self._handle, self._timeout_s, self._model_key = handle, timeout_s, model_key
 
     async def embed(self, prompt: str) -> TextEmbedding:
         async with _translated("The text embedder", self._timeout_s):
-            return cast(TextEmbedding, await self._handle.embed_prompt.remote(prompt))
+            return cast(TextEmbedding, await self._handle.embed_prompt.remote(prompt, self._model_key))
 
 
 class ImageEmbedderHandle:
-    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
-        self._handle, self._timeout_s = handle, timeout_s
+    """``model_key`` as above."""
+
+    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str | None = None) -> None:
+        self._handle, self._timeout_s, self._model_key = handle, timeout_s, model_key
 
     async def embed(self, pixels: Pixels) -> Vector:
         async with _translated("The image embedder", self._timeout_s):
-            return cast(Vector, await self._handle.embed_photos.remote(pixels))
+            return cast(Vector, await self._handle.embed_photos.remote(pixels, self._model_key))
 
 
 class _BulkEmbedder(ImageEmbedderHandle):
     async def embed(self, pixels: Pixels) -> Vector:
         async with _translated("The image embedder", self._timeout_s):
-            return cast(Vector, await self._handle.embed_in_bulk.remote(pixels))
+            return cast(Vector, await self._handle.embed_in_bulk.remote(pixels, self._model_key))
 
 
 class VectorIndexHandle:
-    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
-        self._handle, self._timeout_s = handle, timeout_s
+    """One version of the index."""
+
+    def __init__(self, handle: DeploymentHandle, timeout_s: float, ref: VersionRef) -> None:
+        self._handle, self._timeout_s, self._ref = handle, timeout_s, ref
 
     async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
         async with _translated("The search index", self._timeout_s):
-            return cast(list[Hit], await self._handle.query.remote(shop_id, vector, k))
+            return cast(list[Hit], await self._handle.query.remote(self._ref, shop_id, vector, k))
 
     async def nearest(self, shop_id: int, vector: Vector, photos: PhotoVersions, k: int) -> list[Hit]:
         async with _translated("The search index", self._timeout_s):
-            return cast(list[Hit], await self._handle.nearest.remote(shop_id, vector, photos, k))
+            found = await self._handle.nearest.remote(self._ref, shop_id, vector, photos, k)
+            return cast(list[Hit], found)
 
     async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
         async with _translated("The search index", self._timeout_s):
-            return cast(Vector, await self._handle.vectors.remote(shop_id, photos))
+            return cast(Vector, await self._handle.vectors.remote(self._ref, shop_id, photos))
 
     async def ping(self) -> None:
         async with _translated("The search index", self._timeout_s):
@@ -71,8 +78,8 @@ class VectorIndexHandle:
 class BulkImageEmbedderHandle:
     """For Ray tasks, which run in ordinary threads."""
 
-    def __init__(self, handle: DeploymentHandle, timeout_s: float) -> None:
-        self._embedder = _BulkEmbedder(handle, timeout_s)
+    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str | None = None) -> None:
+        self._embedder = _BulkEmbedder(handle, timeout_s, model_key)
 
     def embed(self, pixels: Pixels) -> Vector:
         return run_async(self._embedder.embed(pixels))
@@ -83,9 +90,13 @@ class BulkTextEmbedderHandle:
     calls the handle, if any does."""
 
     def __init__(
-        self, handle: DeploymentHandle, timeout_s: float, loop: asyncio.AbstractEventLoop | None = None
+        self,
+        handle: DeploymentHandle,
+        timeout_s: float,
+        loop: asyncio.AbstractEventLoop | None = None,
+        model_key: str | None = None,
     ) -> None:
-        self._embedder = TextEmbedderHandle(handle, timeout_s)
+        self._embedder = TextEmbedderHandle(handle, timeout_s, model_key)
         self._loop = loop
         self._turns = asyncio.Semaphore(TEXTS_AT_ONCE)
 

@@ -14,15 +14,10 @@ from ray.serve._private.api import _get_global_client
 from ray.serve.schema import ServeInstanceDetails
 
 from models.errors import ConfigurationError
-from serve_app.context import ServingContext
+from serve_app.context import ServingContext, model_app_name
 from serve_app.deployments.embedder import Embedder
 
 MAIN_APP = "fashion"
-
-
-def model_app_name(version_id: int) -> str:
-    """The application that serves the model of an index version which is not the main application's own."""
-    return f"model-{version_id}"
 
 
 def build_model_app(context: ServingContext, options: dict[str, dict[str, Any]] | None = None) -> Application:

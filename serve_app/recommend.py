@@ -48,7 +48,7 @@ async def recommend(services: Services, caller: Caller, request: RecommendationR
     )
     search = Search(services, caller.shop_id, query.vector, candidates=found, without=query.image_ids)
     judged = query.one_prompt and request.min_score is None
-    floor = caller.score_floor if judged else request.min_score
+    floor = caller.score_floors.get(services.model.key) if judged else request.min_score
     places, counts = await asyncio.gather(
         arrange(search, request, count, floor, services.search.near_duplicate_score),
         _facets(services, caller.shop_id, request.facets, found),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from configs.serving import AccountArgs, ImportArgs, LimitArgs, PhotoArgs, SearchArgs
 from db.media import MediaStore
@@ -24,6 +24,8 @@ ANALYTICS_AT_ONCE = 2  # so that most connections stay with the shoppers
 
 @dataclass(frozen=True)
 class Services:
+    """One index version is answered with. A request takes them once and keeps them, to its end."""
+
     database: Database
     media: MediaStore
     text_embedder: TextEmbedder
@@ -52,3 +54,20 @@ class Services:
     exports: ExportTurns = field(default_factory=ExportTurns)
     analytics_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ANALYTICS_AT_ONCE))
     text_vectors: TextVectors = field(default_factory=TextVectors)
+
+    def of_version(
+        self,
+        model: ServedModel,
+        text_embedder: TextEmbedder,
+        image_embedder: ImageEmbedder,
+        index: VectorIndex,
+    ) -> Services:
+        """The same with another index version. All that is counted and cached but vectors is shared."""
+        return replace(
+            self,
+            model=model,
+            text_embedder=text_embedder,
+            image_embedder=image_embedder,
+            index=index,
+            text_vectors=TextVectors(),
+        )

@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from models.search import Hit, PhotoVersions
+from models.search import Hit, PhotoVersions, VersionRef
 from serve_app.ports import Vector
 
 SCORE_DECIMALS = 6
@@ -21,7 +21,9 @@ IDLE_S = 600.0
 
 
 class ShopVectors:
-    """One shop's vectors by photo and revision, in one matrix; beyond ``max_rows`` no room is kept for more.
+    """One shop's vectors in one index version, by photo and revision, in one matrix.
+
+    Beyond ``max_rows`` no room is kept for more.
 
     ``lock`` is for the callers. A caller that is cancelled gives it up while its thread still works here, so
     each method holds a lock of its own as well.
@@ -146,29 +148,30 @@ class ShopVectors:
 
 
 class VectorCache:
-    """Vectors of several shops, ``max_bytes`` in all; the longest unused shop goes first.
+    """Vectors of several shops and index versions, ``max_bytes`` in all; the longest unused go first.
 
-    A shop that nobody used for ten minutes goes at the next use of another: it may be deleted by now.
+    What nobody used for ten minutes goes at the next use of another: its shop or version may be deleted by
+    now.
     """
 
-    def __init__(self, dimension: int, max_bytes: int) -> None:
-        self._dimension = dimension
+    def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._shops: OrderedDict[int, ShopVectors] = OrderedDict()
+        self._shops: OrderedDict[tuple[int, int], ShopVectors] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
         """What all shops hold or expect."""
         return sum(shop.nbytes for shop in self._shops.values())
 
-    def of_shop(self, shop_id: int) -> ShopVectors:
-        """The shop's vectors, to be used under their lock."""
-        shop = self._shops.get(shop_id)
+    def of_shop(self, ref: VersionRef, shop_id: int) -> ShopVectors:
+        """The shop's vectors in that version, to be used under their lock."""
+        key = ref.version_id, shop_id
+        shop = self._shops.get(key)
         if shop is None:
-            max_rows = self._max_bytes // (self._dimension * np.dtype(np.float32).itemsize)
-            shop = self._shops[shop_id] = ShopVectors(self._dimension, max_rows)
+            max_rows = self._max_bytes // (ref.dimension * np.dtype(np.float32).itemsize)
+            shop = self._shops[key] = ShopVectors(ref.dimension, max_rows)
         shop.used_at = time.monotonic()
-        self._shops.move_to_end(shop_id)
+        self._shops.move_to_end(key)
         while (oldest := next(iter(self._shops.items())))[1].used_at < shop.used_at - IDLE_S:
             del self._shops[oldest[0]]
         return shop
@@ -181,12 +184,12 @@ class VectorCache:
         """
         missing = shop.missing(photos)
         wanted = shop.nbytes_with(len(missing))
-        others = {shop_id: one for shop_id, one in self._shops.items() if one is not shop}
+        others = {key: one for key, one in self._shops.items() if one is not shop}
         used = sum(one.nbytes for one in others.values())
-        for shop_id, one in others.items():
+        for key, one in others.items():
             if used + wanted <= self._max_bytes:
                 break
-            del self._shops[shop_id]
+            del self._shops[key]
             used -= one.nbytes
         if used + wanted > self._max_bytes:
             shop.clear()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from configs.serving import SearchArgs
 from db.session import Database
 from db.vectors import VectorStore
-from models.search import Hit, PhotoVersions
+from models.search import Hit, PhotoVersions, VersionRef
 from serve_app.exact_search import ExactSearch
 from serve_app.ports import Vector
 from serve_app.served_model import ServedModel
@@ -19,18 +19,18 @@ class DirectIndex:
     """A VectorIndex: what the SearchIndex deployment does, in this process."""
 
     store: VectorStore
-    version_id: int
+    ref: VersionRef
     exact: ExactSearch
 
     async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
-        (hits,) = await asyncio.to_thread(self.store.query, self.version_id, shop_id, vector[None], k)
+        (hits,) = await asyncio.to_thread(self.store.query, self.ref.version_id, shop_id, vector[None], k)
         return hits
 
     async def nearest(self, shop_id: int, vector: Vector, photos: PhotoVersions, k: int) -> list[Hit]:
-        return await self.exact.nearest(shop_id, vector, photos, k)
+        return await self.exact.nearest(self.ref, shop_id, vector, photos, k)
 
     async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
-        return await self.exact.vectors(shop_id, photos)
+        return await self.exact.vectors(self.ref, shop_id, photos)
 
     async def ping(self) -> None:
         await asyncio.to_thread(self.store.ping)

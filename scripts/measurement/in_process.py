@@ -19,6 +19,7 @@ from db import index_versions, keys, migrate
 from db.session import Database
 from db.vectors import VectorStore
 from models.filter_api import Filters
+from models.search import VersionRef
 from scripts.measurement.clustered import Array, Clustered, clustered
 from scripts.measurement.direct_index import DirectIndex, DirectParts
 from scripts.measurement.filter_cases import cases
@@ -71,8 +72,9 @@ async def _measure(database: Database, index: VectorStore, photos: int, queries:
         shop_id = keys.create_shop(session, "Measured", "measured@example.com").id or 0
     vectors = clustered(photos, queries, DIMENSION, seed=7)
     stock = store(database, index, (version, shop_id), MODEL.key, vectors)
-    exact = ExactSearch(database, MODEL.key, DIMENSION, CACHE_BYTES)
-    parts = DirectParts(database, DirectIndex(index, version, exact), SearchArgs(), MODEL)
+    ref = VersionRef(version, MODEL.key, DIMENSION)
+    direct = DirectIndex(index, ref, ExactSearch(database, CACHE_BYTES))
+    parts = DirectParts(database, direct, SearchArgs(), MODEL)
     figures = [
         Figure(f"recall@{TOP} of the index, {name}", await _recall(parts, shop_id, stock, vectors, own), 0.99)
         for name, own in (("photos", vectors.photo_queries), ("prompts", vectors.prompts))

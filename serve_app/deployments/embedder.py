@@ -11,6 +11,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from configs.serving import EmbedderArgs, EmbedderUserConfig
+from models.errors import DependencyUnavailable
 from models.search import TextEmbedding
 from serve_app.ports import Pixels, Vector
 from serve_app.priority import EMBEDDING_NICE, give_way
@@ -25,6 +26,8 @@ class Embedder:
 
     Bulk work has a thread of its own, so that no shopper's photo waits behind its batches.
 
+    A call says which model it is for: while a cluster changes its model, replicas of both have one name.
+
     Inference runs in a thread: user code shares the replica's event loop. ``other_tower`` is not called: it
     makes that one part of the same application.
     """
@@ -37,7 +40,7 @@ class Embedder:
         hub_timeout_s: float,
         other_tower: DeploymentHandle | None = None,
     ) -> None:
-        self._other_tower = other_tower
+        self._other_tower, self._model = other_tower, model
         # Here, so that building the application does not load torch: that takes some 3 s.
         from serve_app.encoder import FashionClipEncoder
 
@@ -53,24 +56,41 @@ class Embedder:
         """Apply ``user_config`` without a restart. Raises ValidationError, and the old values stay."""
         tuning = EmbedderUserConfig.model_validate(user_config)
         self._max_photos = tuning.max_batch_size
-        for queue in (self.embed_prompt, self.embed_photos):
+        for queue in (self._prompts, self._photos):
             queue.set_max_batch_size(tuning.max_batch_size)
             queue.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)
 
+    async def embed_prompt(self, prompt: str, model_key: str | None = None) -> TextEmbedding:
+        """Raises DependencyUnavailable where another model is meant."""
+        self._require(model_key)
+        found: TextEmbedding = await self._prompts(prompt)
+        return found
+
+    async def embed_photos(self, pixels: Pixels, model_key: str | None = None) -> Vector:
+        """(n, S, S, 3) uint8 → (n, d) float32. Raises as ``embed_prompt`` does."""
+        self._require(model_key)
+        found: Vector = await self._photos(pixels)
+        return found
+
     @serve.batch
-    async def embed_prompt(self, prompts: list[str]) -> list[TextEmbedding]:
+    async def _prompts(self, prompts: list[str]) -> list[TextEmbedding]:
         """Called with one prompt; runs over all that wait."""
         return await asyncio.to_thread(self._encoder.embed_prompts, prompts)
 
     @serve.batch
-    async def embed_photos(self, groups: list[Pixels]) -> list[Vector]:
-        """Called with (n, S, S, 3) uint8, answers (n, d) float32; runs over all groups that wait."""
+    async def _photos(self, groups: list[Pixels]) -> list[Vector]:
+        """Called with one group; runs over all that wait."""
         return await asyncio.to_thread(self._encode_groups, groups)
 
-    async def embed_in_bulk(self, pixels: Pixels) -> Vector:
-        """(n, S, S, 3) uint8 → (n, d) float32, one call after the other, in a thread that gives way."""
+    async def embed_in_bulk(self, pixels: Pixels, model_key: str | None = None) -> Vector:
+        """As ``embed_photos``, one call after the other, in a thread that gives way."""
+        self._require(model_key)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._bulk, self._encoder.encode_images, pixels)
+
+    def _require(self, model_key: str | None) -> None:
+        if model_key is not None and model_key != self._model.key:
+            raise DependencyUnavailable("The model is being changed. Try again in a moment.")
 
     def _encode_groups(self, groups: list[Pixels]) -> list[Vector]:
         filled = [group for group in groups if len(group)]

@@ -44,7 +44,10 @@ _header = APIKeyHeader(
 
 
 async def get_services(request: Request) -> Services:
-    return cast(Services, request.app.state.services)
+    """Those of one index version for the whole request, even where another goes live meanwhile."""
+    if not hasattr(request.state, "services"):
+        request.state.services = request.app.state.services
+    return cast(Services, request.state.services)
 
 
 ServicesDep = Annotated[Services, Depends(get_services)]

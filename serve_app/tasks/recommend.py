@@ -30,7 +30,8 @@ def recommend(
     shop_id: int, prompts: Sequence[str], count: int, text_embedder: DeploymentHandle, context: ServingContext
 ) -> list[list[BatchHit]]:
     """For each prompt at most ``count`` photos, best first. Prompts share batches of the text embedder."""
-    vectors = BulkTextEmbedderHandle(text_embedder, context.args.timeouts.embed_s).embed(prompts)
+    timeout_s, model = context.args.timeouts.embed_s, context.model
+    vectors = BulkTextEmbedderHandle(text_embedder, timeout_s, model_key=model.key).embed(prompts)
     parts = indexing_parts(context)
     found = parts.vectors.query(context.version_id, shop_id, vectors, count + SPARE)
     with parts.database.transaction() as session:

@@ -23,7 +23,7 @@ from db.vectors import VectorRecord, VectorStore
 from models.errors import UnknownReference
 from models.filter_api import Filters
 from models.image import Image, ImageStatus
-from models.search import PhotoVersions
+from models.search import PhotoVersions, VersionRef
 from models.taxonomy import AgeGroup, Category, Style
 from scripts.measurement.direct_index import DirectIndex, DirectParts
 from serve_app.exact_search import ExactSearch
@@ -55,8 +55,9 @@ class Stocked:
     names: filter_oracle.Names
 
     def parts(self, **args: int) -> DirectParts:
-        exact = ExactSearch(self.database, MODEL.key, MODEL.dimension, 2**20)
-        return DirectParts(self.database, DirectIndex(self.store, VERSION, exact), SearchArgs(**args), MODEL)
+        ref = VersionRef(VERSION, MODEL.key, MODEL.dimension)
+        index = DirectIndex(self.store, ref, ExactSearch(self.database, 2**20))
+        return DirectParts(self.database, index, SearchArgs(**args), MODEL)
 
     def save(self, new: dict[int, Vector]) -> None:
         """Vectors into PostgreSQL and Chroma."""

@@ -111,7 +111,7 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         image_embedder=(image_embedder := FakeImageEmbedder()),
         index=(index := FakeIndex()),
         keys=mint,
-        callers=CallerCache(connections, mint, AccountArgs(), model_key=MODEL.key),
+        callers=CallerCache(connections, mint, AccountArgs()),
         # All tests are one client address, and time stands still.
         limiter=RateLimiter(LimitArgs(signups_per_hour=None, logins_per_minute=None), Tally(), clock=clock),
         prompt_log=PromptLog(connections, Tally()),

@@ -33,7 +33,7 @@ class Tower:
     def embed_prompt(self) -> Tower:
         return self
 
-    async def embed(self, prompt: str) -> TextEmbedding:
+    async def embed(self, prompt: str, _model_key: str | None = None) -> TextEmbedding:
         self.asked.append(prompt)
         self.under_way += 1
         self.most = max(self.most, self.under_way)

@@ -37,7 +37,7 @@ async def http(service: FakeService, postgres_url: str) -> AsyncIterator[tuple[h
     The clock of its keys stands still: the test takes less than the 4 s for which a key stays known.
     """
     database = Database(postgres_url, connections=2)
-    callers = CallerCache(database, service.keys, AccountArgs(), model_key=MODEL.key, clock=lambda: 1000.0)
+    callers = CallerCache(database, service.keys, AccountArgs(), clock=lambda: 1000.0)
     log = PromptLog(database, Tally())
     services = replace(service.services, database=database, callers=callers, prompt_log=log)
     transport = httpx.ASGITransport(create_api(services))

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.search import PhotoVersions
+from models.search import PhotoVersions, VersionRef
 from serve_app.ports import Vector
 from serve_app.vector_cache import IDLE_S, ShopVectors, VectorCache
 
 DIMENSION = 8
 VECTOR_BYTES = DIMENSION * 4
 MANY = 1000
+VERSION = VersionRef(1, "a@1", DIMENSION)
 
 
 def named(ids: list[int], revision: int = 0) -> PhotoVersions:
@@ -65,26 +66,26 @@ def test_a_vector_counts_for_its_revision_and_older_ones() -> None:
 
 
 def test_the_longest_unused_shop_goes_first() -> None:
-    cache = VectorCache(DIMENSION, 3 * 64 * VECTOR_BYTES)
+    cache = VectorCache(3 * 64 * VECTOR_BYTES)
 
     def fill(shop_id: int, count: int = 64) -> ShopVectors:
-        shop = cache.of_shop(shop_id)
+        shop = cache.of_shop(VERSION, shop_id)
         cache.make_room(shop, named(list(range(count))))
         shop.put(named(list(range(count))), vectors(shop_id, count))
         return shop
 
     shops = [fill(shop_id) for shop_id in (1, 2, 3)]
-    assert cache.of_shop(1) is shops[0]
+    assert cache.of_shop(VERSION, 1) is shops[0]
     fill(4)
-    assert cache.of_shop(1) is shops[0]
-    assert cache.of_shop(3) is shops[2]
-    assert cache.of_shop(2) is not shops[1]
+    assert cache.of_shop(VERSION, 1) is shops[0]
+    assert cache.of_shop(VERSION, 3) is shops[2]
+    assert cache.of_shop(VERSION, 2) is not shops[1]
 
 
 @pytest.mark.parametrize("count", [64, 500])
 def test_a_shop_that_is_too_large_begins_anew(count: int) -> None:
-    cache = VectorCache(DIMENSION, 100 * VECTOR_BYTES)
-    shop = cache.of_shop(1)
+    cache = VectorCache(100 * VECTOR_BYTES)
+    shop = cache.of_shop(VERSION, 1)
     shop.put(named(list(range(64))), vectors(1, 64))
     new = named(list(range(1000, 1000 + count)))
     assert len(cache.make_room(shop, new)) == count
@@ -96,34 +97,44 @@ def test_a_shop_that_is_too_large_begins_anew(count: int) -> None:
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.integers(1, 400),
-    calls=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 120), st.integers(0, 500)), min_size=1),
+    calls=st.lists(
+        st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 120), st.integers(0, 500)), min_size=1
+    ),
 )
 def test_no_more_is_kept_than_is_allowed_or_one_call_needs(
-    rows: int, calls: list[tuple[int, int, int]]
+    rows: int, calls: list[tuple[int, int, int, int]]
 ) -> None:
-    cache = VectorCache(DIMENSION, rows * VECTOR_BYTES)
-    for shop_id, count, start in calls:
-        shop, asked = cache.of_shop(shop_id), named(list(range(start, start + count)))
+    cache = VectorCache(rows * VECTOR_BYTES)
+    for version, shop_id, count, start in calls:
+        ref = VersionRef(version, f"{version}@1", version * DIMENSION)
+        shop, asked = cache.of_shop(ref, shop_id), named(list(range(start, start + count)))
         missing = cache.make_room(shop, asked)
         expected = cache.nbytes
-        shop.put(missing, vectors(1, len(missing)))
+        shop.put(missing, np.tile(vectors(1, len(missing)), version))
         assert len(shop.missing(asked)) == 0
-        assert cache.nbytes <= expected <= max(rows, count) * VECTOR_BYTES
+        assert cache.nbytes <= expected <= max(rows, version * count) * VECTOR_BYTES
+
+
+def test_a_version_does_not_answer_with_anothers_vectors() -> None:
+    cache, other = VectorCache(100 * VECTOR_BYTES), VersionRef(2, "b@1", DIMENSION)
+    cache.of_shop(VERSION, 1).put(named([7]), vectors(1, 1))
+    assert len(cache.of_shop(other, 1).missing(named([7]))) == 1
+    assert len(cache.of_shop(VERSION, 1).missing(named([7]))) == 0
 
 
 def test_shops_that_are_loaded_at_once_do_not_take_the_same_room() -> None:
-    cache = VectorCache(DIMENSION, 100 * VECTOR_BYTES)
+    cache = VectorCache(100 * VECTOR_BYTES)
     for shop_id in (1, 2):
-        cache.make_room(cache.of_shop(shop_id), named(list(range(80))))
+        cache.make_room(cache.of_shop(VERSION, shop_id), named(list(range(80))))
     assert cache.nbytes == 80 * VECTOR_BYTES
 
 
 def test_a_shop_that_nobody_uses_goes_after_a_while() -> None:
-    cache = VectorCache(DIMENSION, 100 * VECTOR_BYTES)
-    unused, used = cache.of_shop(1), cache.of_shop(2)
+    cache = VectorCache(100 * VECTOR_BYTES)
+    unused, used = cache.of_shop(VERSION, 1), cache.of_shop(VERSION, 2)
     unused.used_at -= IDLE_S + 1
-    assert cache.of_shop(2) is used
-    assert cache.of_shop(1) is not unused
+    assert cache.of_shop(VERSION, 2) is used
+    assert cache.of_shop(VERSION, 1) is not unused
 
 
 def test_a_call_that_goes_on_after_it_was_cancelled_disturbs_no_other() -> None:
