@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 
 import ray
@@ -16,6 +17,8 @@ from serve_app.import_photos.store_rows import check_rows, store_rows
 from serve_app.photo_quota import PhotoQuota
 from serve_app.photos import PhotoLimits
 from serve_app.tasks.worker import indexing_parts
+
+logger = logging.getLogger("serve_app")
 
 
 @ray.remote(max_retries=0)
@@ -52,6 +55,7 @@ class _RayBatches:
         except RayTaskError as error:
             raise error.cause from error
         except RayError as error:
+            logger.warning("a batch of the import %d was lost: %r", self._job.job_id, error)
             raise BatchLost from error
 
 
