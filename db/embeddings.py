@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ARRAY, Integer, func, literal, null, select
+from sqlalchemy import ARRAY, Integer, delete, func, literal, null, select
 from sqlalchemy.dialects.postgresql import BYTEA, distinct_on, insert
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from db.work import ClaimedPhoto
-from models.image import Embedding, Image, ImageStatus
+from models.image import Embedding, Image, ImageStatus, IndexState, IndexVersion
 from models.search import PhotoVersions
 
 LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
@@ -73,6 +73,17 @@ def save(session: Session, model_key: str, rows: Sequence[tuple[int, str, NDArra
             },
         )
     )
+
+
+def leave_out(session: Session, image_ids: Collection[int], written: Collection[str]) -> None:
+    """Forget what the version being built has of these photos, unless its model is one of ``written``.
+
+    Its collection does not have them as they are now: so they are missing there, and filled in.
+    """
+    built = select(col(IndexVersion.model_key)).where(col(IndexVersion.state) == IndexState.BUILDING)
+    stale = delete(Embedding).where(col(Embedding.image_id).in_(image_ids))
+    stale = stale.where(col(Embedding.model_key).in_(built), col(Embedding.model_key).not_in(written))
+    session.execute(stale.execution_options(synchronize_session=False))
 
 
 def indexed(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, INTEGER, TEXT
 from sqlalchemy.orm import Session
 from sqlmodel import col
@@ -92,6 +92,13 @@ def save_items(session: Session, model_key: str, items: Mapping[int, Array | Non
             "vectors": [None if one is None else _bytes(one) for one in items.values()],
         }
         session.execute(SAVE_ITEMS, {"model_key": model_key, **values})
+
+
+def forget(session: Session, image_ids: Collection[int], written: Collection[str]) -> None:
+    """The items' vectors of these photos under all models but ``written``: weight or text changed since."""
+    stale = update(Embedding).where(col(Embedding.image_id).in_(image_ids))
+    stale = stale.where(col(Embedding.model_key).not_in(written), col(Embedding.item_vector).is_not(None))
+    session.execute(stale.values(item_vector=None).execution_options(synchronize_session=False))
 
 
 def _bytes(vector: Array) -> bytes:

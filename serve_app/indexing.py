@@ -12,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
-from sqlalchemy.orm import Session
 
-from db import embeddings, index_versions, photo_warnings, score_floors, work
+from db import embeddings, index_versions, photo_warnings, work
 from db.media import image_prefix
 from db.open_shops import not_deleting
 from db.photo_tags import TermState
@@ -22,6 +21,7 @@ from db.vectors import VectorRecord
 from db.work import Claim, ClaimedPhoto
 from models.errors import AppError, NotFound
 from models.search import TextVector
+from serve_app.beside import Beside, Computed, left_out, note_change, note_embedded, upserted
 from serve_app.index_parts import IndexingParts, by_shop, held, record_of, renewed, texts_of
 from serve_app.item_vectors import save_new
 from serve_app.judge_photos import NEAREST, Judgement, PhotoWarning, Vocabulary
@@ -32,11 +32,13 @@ logger = logging.getLogger("serve_app")
 BATCHES_IN_FLIGHT = 2
 
 
-def embed_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim) -> int:
+def embed_claim(
+    parts: IndexingParts, embedders: BulkEmbedders, claim: Claim, beside: Beside | None = None
+) -> int:
     """Embed the claimed photos and publish their vectors; the number that became ``embedded``.
 
     A photo that cannot be read fails with its reason. A part that does not answer puts the photos back
-    without counting the attempt.
+    without counting the attempt; one of ``beside``, the version that is being built, leaves them to its fill.
     """
     with _giving_back(parts, claim):
         photos = renewed(parts, claim, claim.photos)
@@ -47,7 +49,8 @@ def embed_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim) ->
         judged = parts.judge.judge(states, vocabularies, vectors)
         photos = [photo for photo in photos if photo.image_id in vectors]
         photos = parts.judge.fill(claim.token, photos, judged)
-        return _publish(parts, claim, photos, vectors, texts, judged)
+        built = _computed(beside, claim, photos) if beside is not None else None
+        return _publish(parts, claim, photos, (Computed(parts, vectors, texts), built), judged)
     return 0
 
 
@@ -62,15 +65,10 @@ def delete_claim(parts: IndexingParts, claim: Claim) -> int:
         with parts.database.transaction() as session:
             removed = work.finish_deleted(session, claim.token, [photo.image_id for photo in photos])
             if removed:
-                _note_change(session, photos)
+                keys = {version.model_key for version in index_versions.maintained(session)}
+                note_change(session, keys, {photo.shop_id for photo in photos})
             return removed
     return 0
-
-
-def _note_change(session: Session, photos: Sequence[ClaimedPhoto]) -> None:
-    """In one order of models, as of shops: so no two workers deadlock."""
-    for model_key in sorted({version.model_key for version in index_versions.maintained(session)}):
-        score_floors.note_change(session, model_key, {photo.shop_id for photo in photos})
 
 
 def _delete_everywhere(parts: IndexingParts, shop_id: int, image_ids: list[int]) -> None:
@@ -167,31 +165,42 @@ def _with_vocabularies(
     return [photo for photo in photos if not states[photo.image_id].missing], {}
 
 
+def _computed(beside: Beside, claim: Claim, photos: list[ClaimedPhoto]) -> Computed | None:
+    """None where a part of it does not answer."""
+    try:
+        texts = texts_of(beside.parts, beside.embedders.text, claim, photos)
+        return Computed(beside.parts, _vectors(beside.parts, beside.embedders.image, claim, photos), texts)
+    except AppError as error:
+        left_out(len(photos), error)
+        return None
+
+
 def _publish(
     parts: IndexingParts,
     claim: Claim,
     photos: list[ClaimedPhoto],
-    vectors: dict[int, Vector],
-    texts: dict[int, TextVector],
+    made: tuple[Computed, Computed | None],
     judged: Mapping[int, Judgement],
 ) -> int:
+    """``made``: for the live version, and for the one that is being built."""
+    (live, built), vectors = made, made[0].vectors
     warnings = {photo.image_id: judged[photo.image_id].warnings for photo in photos}
     with parts.database.transaction() as session:
         photos = held(session, parts, claim, photos)
         rows = [(photo.image_id, photo.photo_sha256, vectors[photo.image_id]) for photo in photos]
         embeddings.save(session, parts.model_key, rows)
-        items = save_new(session, parts.model_key, photos, vectors, texts)
+        save_new(session, parts.model_key, photos, vectors, live.texts)
     try:
         for shop_id, own in by_shop(photos).items():
-            records = [record_of(one, items.get(one.image_id, vectors[one.image_id])) for one in own]
+            records = [record_of(one, live.indexed(one)) for one in own]
             parts.vectors.upsert(parts.version_id, shop_id, records)
             for image_id, found in _near_duplicates(parts, own, records, vectors).items():
                 warnings[image_id].append(found)
+        built = upserted(built, photos)
         with parts.database.transaction() as session:
             done = work.finish_embedded(session, claim.token, photos, parts.version_id)
             photo_warnings.save(session, done, warnings)
-            changed = {photo.shop_id for photo in photos if photo.image_id in done}
-            score_floors.note_change(session, parts.model_key, changed)
+            note_embedded(session, parts, built, [photo for photo in photos if photo.image_id in done])
     except AppError:  # the write may have happened, in whole or in part
         _reconcile(parts, claim.token, photos)
         raise
