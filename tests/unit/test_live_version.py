@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
+from starlette.requests import Request
 
 from configs.serving import AccountArgs
 from db import index_versions
@@ -29,6 +30,7 @@ from serve_app.handles import TextEmbedderHandle
 from serve_app.live_version import LiveVersion
 from serve_app.ports import Vector
 from serve_app.prompt_log import PromptLog
+from serve_app.routes.dependencies import get_services
 from serve_app.services import Services
 from tests.drawings import garment
 from tests.fakes import MODEL, FakeImageEmbedder, FakeIndex, FakeTextEmbedder, Tally, vector_of
@@ -170,6 +172,16 @@ async def test_what_began_on_a_version_ends_on_it(versions: Versions, shop: Shop
             answers = await asyncio.gather(*before)
             assert {one["model"] for one in answers} == {versions.model(first)}
             assert all(len(one["recommendations"]) == 1 for one in answers)
+
+
+async def test_a_request_keeps_its_services(versions: Versions) -> None:
+    first, second = versions.services.values()
+    api = create_api(first)
+    request, later = (Request({"type": "http", "app": api}) for _ in range(2))
+    assert await get_services(request) is first
+    api.state.services = second
+    assert await get_services(request) is first, "a dependency that is resolved later"
+    assert await get_services(later) is second
 
 
 async def test_a_service_that_starts_after_a_flip_begins_with_the_live_version(
