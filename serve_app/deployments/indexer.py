@@ -22,26 +22,24 @@ from db.mails import ClaimedMail
 from db.media import MediaStore
 from db.score_floors import ClaimedFloor
 from db.session import Database
-from db.vectors import VectorStore
 from db.work import Claim
 from models.errors import AppError, ConfigurationError
 from models.job import JobKind
 from serve_app.context import ServingContext
 from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.work_loop import WorkLoop
+from serve_app.deployments.workshop import Workshop, Workshops
 from serve_app.describe_photos import update_metadata
-from serve_app.handles import BulkTextEmbedderHandle, TextEmbedderHandle
 from serve_app.housekeeping import EVERY_S, tidy, tidy_imports
 from serve_app.import_photos.close_import import close_import
-from serve_app.index_parts import IndexParts
-from serve_app.judge_photos import Judge
 from serve_app.mailer import Mailer, send_mail
-from serve_app.score_floor import FloorCalibration
+from serve_app.maintained_versions import MaintainedVersions
 from serve_app.secrets import LinkMint
 from serve_app.tasks.create_embeddings import create_embeddings
 from serve_app.tasks.delete_embeddings import delete_embeddings
 from serve_app.tasks.delete_shop import delete_shop
 from serve_app.tasks.import_photos import import_photos
+from serve_app.tasks.served_version import ServedVersion
 
 logger = logging.getLogger("serve_app")
 Work = TypeVar("Work")
@@ -61,14 +59,11 @@ class Indexer:
         use_serve_log()
         self._context = context
         self._args = context.args.indexer
-        self._image_embedder, self._text_embedder = image_embedder, text_embedder
-        loop = asyncio.get_running_loop()
-        self._texts = BulkTextEmbedderHandle(text_embedder, context.args.timeouts.embed_s, loop)
         self._database = Database.configured(connections=4)
-        self._parts = _index_parts(context, self._database)
+        loop = asyncio.get_running_loop()
+        workshops = Workshops(ServedVersion(context, image_embedder, text_embedder), self._database, loop)
+        self._versions = MaintainedVersions(self._database, workshops.of, Workshop.probe)
         self._media = _media()
-        embedder = TextEmbedderHandle(text_embedder, context.args.timeouts.embed_s)
-        self._floors = FloorCalibration(self._parts, embedder)
         self._accounts = context.args.accounts
         self._mailer = _mailer(self._accounts.link_lifetime_h)
         self._loops = [
@@ -78,9 +73,10 @@ class Indexer:
             self._loop(self._claim_import, self._work_on_import, max_running=context.args.imports.max_jobs),
             self._loop(self._claim_closing_import, self._close_import, max_running=1),
             self._loop(self._claim_metadata, self._update_metadata),
-            self._loop(self._claim_floor, self._floors.calibrate, max_running=1),
+            self._loop(self._claim_floor, self._compute_floor, max_running=1),
             self._loop(self._claim_mail, self._send_mail),
-            asyncio.get_running_loop().create_task(self._keep_house()),
+            *(loop.create_task(one) for one in (self._versions.follow(), self._versions.probe())),
+            loop.create_task(self._keep_house()),
         ]
 
     def _loop(
@@ -113,12 +109,14 @@ class Indexer:
         """Counts of photos by state, and the age of the oldest one that waits."""
         return asdict(await self._database.run(work.backlog))
 
-    def _claim_embedding(self, session: Session) -> Claim | None:
-        args = self._args
+    def _claim_embedding(self, session: Session) -> tuple[Workshop, Claim] | None:
+        args, live = self._args, self._versions.live
+        if live is None:
+            return None
         claim = work.claim_embedding(
             session, limit=args.claim_size, lease_s=args.lease_s, max_attempts=args.max_attempts
         )
-        return claim if claim.photos else None
+        return (live, claim) if claim.photos else None
 
     def _claim_deleting(self, session: Session) -> Claim | None:
         claim = work.claim_deleting(session, limit=self._args.claim_size, lease_s=self._args.lease_s)
@@ -146,23 +144,38 @@ class Indexer:
     async def _close_import(self, closing: ClosingImport) -> bool:
         return await asyncio.to_thread(close_import, self._database, self._media, closing)
 
-    def _claim_metadata(self, session: Session) -> Claim | None:
+    def _claim_metadata(self, session: Session) -> tuple[Workshop, Claim] | None:
+        live = self._versions.live
+        if live is None:
+            return None
         claim = work.claim_metadata(session, limit=METADATA_CLAIM_SIZE, lease_s=self._args.lease_s)
-        return claim if claim.photos else None
+        return (live, claim) if claim.photos else None
 
-    async def _update_metadata(self, claim: Claim) -> int:
+    async def _update_metadata(self, claimed: tuple[Workshop, Claim]) -> int:
         """In a thread here: calls that wait, which need no worker and no share of a CPU."""
-        return await asyncio.to_thread(update_metadata, self._parts, self._texts, claim)
+        live, claim = claimed
+        building, answers = self._versions.building, self._versions.beside is not None
+        beside = building.described(answers=answers) if building is not None else None
+        return await asyncio.to_thread(update_metadata, live.parts, live.texts, claim, beside)
 
-    def _claim_floor(self, session: Session) -> ClaimedFloor | None:
+    def _claim_floor(self, session: Session) -> tuple[Workshop, ClaimedFloor] | None:
         search = self._context.args.search
-        return score_floors.claim(
-            session,
-            self._context.model.key,
-            quiet_s=search.floor_quiet_s,
-            at_most_s=search.floor_at_most_s,
-            lease_s=self._args.lease_s,
-        )
+        versions = (self._versions.live, self._versions.beside)
+        for version in (one for one in versions if one is not None):
+            claim = score_floors.claim(
+                session,
+                version.parts.model_key,
+                quiet_s=search.floor_quiet_s,
+                at_most_s=search.floor_at_most_s,
+                lease_s=self._args.lease_s,
+            )
+            if claim is not None:
+                return version, claim
+        return None
+
+    async def _compute_floor(self, claimed: tuple[Workshop, ClaimedFloor]) -> None:
+        version, claim = claimed
+        await version.floors.calibrate(claim)
 
     def _claim_mail(self, session: Session) -> ClaimedMail | None:
         return mails.claim(session, self._accounts.mail_lease_s, self._accounts.link_lifetime_h)
@@ -180,30 +193,17 @@ class Indexer:
                 logger.warning("nothing was tidied up, which is tried again in an hour: %s", error.message)
             await asyncio.sleep(EVERY_S)
 
-    def _start_embedding(self, claim: Claim) -> ObjectRef[int]:
+    def _start_embedding(self, claimed: tuple[Workshop, Claim]) -> ObjectRef[int]:
+        live, claim = claimed
+        beside = self._versions.beside
         task = create_embeddings.options(num_cpus=self._args.task_num_cpus)
-        return task.remote(claim, self._image_embedder, self._text_embedder, self._context)
+        return task.remote(claim, live.served, beside.served if beside is not None else None)
 
     def _start_deleting(self, claim: Claim) -> ObjectRef[int]:
         return delete_embeddings.options(num_cpus=self._args.task_num_cpus).remote(claim, self._context)
 
     def _start_shop_deletion(self, job: ClaimedJob) -> ObjectRef[bool]:
         return delete_shop.options(num_cpus=self._args.task_num_cpus).remote(job, self._context)
-
-
-def _index_parts(context: ServingContext, database: Database) -> IndexParts:
-    address = Settings().chroma_url
-    if address is None:
-        raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
-    vectors = VectorStore(address, context.args.collection)
-    return IndexParts(
-        database=database,
-        vectors=vectors,
-        version_id=context.version_id,
-        model_key=context.model.key,
-        args=context.args.indexer,
-        judge=Judge.of(context, database),
-    )
 
 
 def _media() -> MediaStore:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import ray
-from ray.serve.handle import DeploymentHandle
 
 from db.work import Claim
-from serve_app.context import ServingContext
-from serve_app.handles import BulkImageEmbedderHandle, BulkTextEmbedderHandle
+from serve_app.beside import Beside
 from serve_app.indexing import embed_claim
-from serve_app.ports import BulkEmbedders
+from serve_app.tasks.served_version import ServedVersion
 from serve_app.tasks.worker import indexing_parts
 
 
 @ray.remote(max_retries=0)
-def create_embeddings(
-    claim: Claim, image_embedder: DeploymentHandle, text_embedder: DeploymentHandle, context: ServingContext
-) -> int:
+def create_embeddings(claim: Claim, live: ServedVersion, building: ServedVersion | None) -> int:
     """The number of photos that became ``embedded``. The lease is the retry, so Ray does none."""
-    timeout_s = context.args.timeouts.embed_s
-    embedders = BulkEmbedders(
-        BulkImageEmbedderHandle(image_embedder, timeout_s), BulkTextEmbedderHandle(text_embedder, timeout_s)
-    )
-    return embed_claim(indexing_parts(context), embedders, claim)
+    beside = None
+    if building is not None:
+        beside = Beside(indexing_parts(building.context), building.bulk_embedders())
+    return embed_claim(indexing_parts(live.context), live.bulk_embedders(), claim, beside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from configs.serving import AppArgs
 from configs.settings import Settings
 from db.media import MediaStore
 from db.session import Database
@@ -16,20 +17,31 @@ from serve_app.priority import TASK_NICE, give_way
 
 
 @lru_cache(maxsize=4)
+def _connections(args: AppArgs) -> tuple[Database, MediaStore, VectorStore]:
+    """The same for every index version."""
+    give_way(TASK_NICE)
+    settings = Settings()
+    if settings.chroma_url is None or settings.media_url is None:
+        raise ConfigurationError("CHROMA_URL and MEDIA_URL must be set on every machine.")
+    return (
+        Database.configured(connections=2),
+        MediaStore(settings.media_url),
+        VectorStore(settings.chroma_url, args.collection),
+    )
+
+
+@lru_cache(maxsize=4)
 def indexing_parts(context: ServingContext) -> IndexingParts:
     """Connections and preprocessing, made at the first task of a process.
 
     From then on the process gives way: all tasks that ask for these parts are bulk work.
     """
-    give_way(TASK_NICE)
-    args, settings = context.args, Settings()
-    if settings.chroma_url is None or settings.media_url is None:
-        raise ConfigurationError("CHROMA_URL and MEDIA_URL must be set on every machine.")
-    database = Database.configured(connections=2)
+    args = context.args
+    database, media, vectors = _connections(args)
     return IndexingParts(
         database=database,
-        media=MediaStore(settings.media_url),
-        vectors=VectorStore(settings.chroma_url, args.collection),
+        media=media,
+        vectors=vectors,
         version_id=context.version_id,
         model_key=context.model.key,
         geometry=context.model.geometry,
