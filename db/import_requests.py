@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, CursorResult, Select, delete, func, select, text, update
+from sqlalchemy import ColumnElement, CursorResult, Select, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from db import webhooks
 from db.jobs import WAITING
 from db.session import allow_long_statements
 from models.image import Image, ImageStatus
@@ -94,8 +95,9 @@ def cancel(session: Session, job_id: int) -> bool:
     job.cancel_requested = True
     session.flush()
     if job.status is JobStatus.QUEUED and job.phase is None:
-        end = update(Job).where(col(Job.id) == job_id)
-        session.execute(end.values(status=JobStatus.CANCELLED, finished_at=func.now()))
+        job.status, job.finished_at = JobStatus.CANCELLED, datetime.now(UTC)
+        session.flush()
+        webhooks.announce(session, job)
     return True
 
 

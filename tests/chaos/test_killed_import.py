@@ -117,13 +117,16 @@ def killed(stack: Stack, title: str) -> bool:
 
 
 def assert_stored_once(stack: Stack, shop: ShopClient, feed: list[dict[str, Any]]) -> None:
-    """Rows, files and the index hold the feed, once, and nothing else."""
+    """Rows, files and the index hold the feed, once, and nothing else.
+
+    But for files that were being written by what was killed: they lie in a photo's folder, and go with it.
+    """
     query = "SELECT id, sku, photo_sha256, photo_key FROM image WHERE shop_id = :shop"
     rows = stack.execute(query, shop=shop.shop_id)
     assert sorted((row[1], row[2]) for row in rows) == sorted(
         (one["sku"], sha256(one["photo"]).hexdigest()) for one in feed
     )
     media = stack.data_dir / "media"
-    files = {path for path in (media / "shops" / str(shop.shop_id)).rglob("*") if path.is_file()}
-    assert files == {media / row[3] for row in rows}
+    found = [path for path in (media / "shops" / str(shop.shop_id)).rglob("*") if path.is_file()]
+    assert {path for path in found if path.suffix != ".part"} == {media / row[3] for row in rows}
     assert_index_equals_rows(stack, shop.shop_id, {row[0] for row in rows})

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlmodel import col
 
-from db import images, import_rows, webhooks
+from db import images, import_requests, import_rows, webhooks
 from db.session import Database
 from models.image import Image, ImageStatus
 from models.import_job import ImportPhase
@@ -235,12 +235,19 @@ def test_the_end_of_a_job_queues_its_webhook_once(shop: ImportHarness) -> None:
         webhooks.set_webhook(session, shop.shop_id, "https://shop.example/hook", b"nonce")
     ended = [shop.run(rows(2)), shop.run(b"nonsense")]
     assert not shop.close()
+    new = shop.send(rows(2))
+    with shop.parts.database.transaction() as session:
+        assert import_requests.cancel(session, new)
+    ended.append(shop.job(new))
+    assert shop.claim() is None
+    assert not shop.close()
     with shop.parts.database.transaction() as session:
         query = select(WebhookDelivery).where(col(WebhookDelivery.shop_id) == shop.shop_id)
         sent = {one.job_id: one for one in session.scalars(query)}
-    assert [sent[job.id].event for job in ended] == ["import.succeeded", "import.failed"]
+    events = [f"import.{status}" for status in ("succeeded", "failed", "cancelled")]
+    assert [sent[job.id].event for job in ended] == events
     assert sent[ended[0].id].payload["data"]["counts"]["created"] == 2
-    assert len(sent) == 2
+    assert len(sent) == 3
 
 
 def test_a_feed_that_cannot_be_read_fails_with_its_reason(shop: ImportHarness) -> None:

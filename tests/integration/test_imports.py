@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.drawings import garment
-from tests.import_jobs import counts_of, csv_feed, send_to, wait_for_end, zip_feed
+from tests.import_jobs import counts_of, csv_feed, wait_for_end, zip_feed
 from tests.integration.test_shop_deletion import assert_nothing_left_of, delete_shop, wait_for_report
-from tests.shop_client import ShopClient
+from tests.shop_client import PHOTOS, ShopClient
 from tests.stack import Stack
 
 KINDS = ("dress", "shirt", "hat", "bag", "coat")
@@ -28,12 +28,18 @@ def feed(count: int, *, seed: int = 0) -> list[dict[str, Any]]:
     ]
 
 
+def post(shop: ShopClient, body: bytes, **options: str) -> int:
+    headers = {"Content-Type": "application/octet-stream"}
+    answer = shop.request("POST", f"{PHOTOS}bulk/", content=body, params=options, headers=headers)
+    assert answer.status_code == 202, answer.text
+    return int(answer.json()["id"])
+
+
 @pytest.mark.parametrize("written", [csv_feed, zip_feed])
 def test_an_imported_catalogue_is_found(
     stack: Stack, shop: ShopClient, written: Callable[[list[dict[str, Any]]], bytes]
 ) -> None:
-    job_id = send_to(stack, shop, written(feed(20)))
-    job = wait_for_end(stack, job_id)
+    job = wait_for_end(stack, post(shop, written(feed(20))))
     assert (job["status"], counts_of(job)) == (
         "succeeded",
         {"total": 20, "checked": 20, "created": 20, "photos": 20},
@@ -45,14 +51,14 @@ def test_an_imported_catalogue_is_found(
     assert len(shop.recommendations("a red dress", 20)) == 20
     embedded = stack.embedded_when(shop.shop_id)
 
-    again = wait_for_end(stack, send_to(stack, shop, written(feed(20)[:15]), mode="full"))
+    again = wait_for_end(stack, post(shop, written(feed(20)[:15]), mode="full"))
     assert counts_of(again) == {"total": 15, "checked": 15, "unchanged": 15, "removed": 5}
     assert len(shop.all_photos()) == 15
     assert stack.embedded_when(shop.shop_id).items() <= embedded.items()
 
 
 def test_a_shop_can_be_deleted_while_it_imports(stack: Stack, shop: ShopClient) -> None:
-    job_id = send_to(stack, shop, csv_feed(feed(200)))
+    job_id = post(shop, csv_feed(feed(200)))
     deadline = time.monotonic() + 60
     while len(shop.all_photos()) < 30:
         assert time.monotonic() < deadline
