@@ -76,17 +76,12 @@ class RowPhotos:
     def _fetched(self, rows: Sequence[FeedRow], known: Mapping[str, KnownPhoto]) -> dict[int, Found]:
         kept = {row.line: self._kept(row) for row in rows} if self._batch.step is Step.STORE else {}
         missing = [row for row in rows if kept.get(row.line) is None]
-        fetched = asyncio.run(_fetch_all(self._fetch_args(), self._parts.photos.max_bytes, missing, known))
+        fetched = asyncio.run(_fetch_all(self._parts.fetch, self._parts.photos.max_bytes, missing, known))
         if self._batch.keep_files:
             for line, photo in fetched.items():
                 if isinstance(photo, RowPhoto):
                     self._keep(line, photo)
         return {line: photo for line, photo in kept.items() if photo is not None} | fetched
-
-    def _fetch_args(self) -> FetchArgs:
-        """A host is asked so often at a time by all batches of a job together."""
-        per_host = max(1, self._parts.fetch.per_host // self._parts.args.max_tasks)
-        return self._parts.fetch.model_copy(update={"per_host": per_host})
 
     def _keep(self, line: int, photo: RowPhoto) -> None:
         head = json.dumps({"etag": photo.source_etag}).encode()

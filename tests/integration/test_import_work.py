@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from asyncio import StreamWriter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlmodel import col
 
+from configs.serving import FetchArgs
 from db import images, import_requests, import_rows, webhooks
 from db.session import Database
 from models.image import Image, ImageStatus
@@ -26,6 +29,7 @@ from serve_app.photo_quota import PhotoQuota
 from tests.drawings import garment
 from tests.import_jobs import ImportHarness, InProcess, counts_of, csv_feed, import_parts, zip_feed
 from tests.services import create_shop, make_image
+from tests.web_server import Request, response, running
 
 RED, BLUE = garment("dress", "red", seed=901), garment("dress", "blue", seed=902)
 
@@ -93,6 +97,31 @@ def test_a_second_feed_changes_what_differs_and_nothing_else(shop: ImportHarness
     assert counts_of(shop.job(job_id)) == {
         "total": 4, "checked": 4, "updated": 2, "unchanged": 2, "photos": 1
     }  # fmt: skip
+
+
+async def test_photos_by_url_are_fetched_once_and_asked_for_by_their_etag_later(shop: ImportHarness) -> None:
+    """reject_all looks at them before anything is stored, and keeps them."""
+    fetch = FetchArgs(photos=True, allow_http=True, allowed_networks=["127.0.0.1"])
+    online = replace(shop, parts=replace(shop.parts, fetch=fetch))
+    async with running() as web:
+        feed = [row(f"S{number}", f"http://127.0.0.1:{web.port}/{number}.jpg") for number in range(3)]
+
+        async def answer(request: Request, writer: StreamWriter) -> None:
+            is_known = request.headers.get("if-none-match") == '"v1"'
+            writer.write(response(b"", "304 Not Modified") if is_known else response(RED, ETag='"v1"'))
+
+        web.answers = {f"/{number}.jpg": [answer] for number in range(3)}
+        job = await asyncio.to_thread(online.run, feed, on_error="reject_all")
+        assert counts_of(job)["created"] == len(web.asked) == 3
+        assert {photo.source_etag for photo in online.photos().values()} == {'"v1"'}
+        assert online.files() == {photo.photo_key for photo in online.photos().values()}
+        again = await asyncio.to_thread(online.run, feed)
+        assert counts_of(again)["unchanged"] == 3
+        assert [bool(one.headers.get("if-none-match")) for one in web.asked] == [False] * 3 + [True] * 3
+        web.answers["/1.jpg"] = [response(b"gone", "404 Not Found")]
+        job = await asyncio.to_thread(online.run, [row("NEW", feed[1]["photo"]), feed[0]])
+    assert counts_of(job) == {"total": 2, "checked": 2, "unchanged": 1, "failed": 1}
+    assert [one.code for one in online.errors(job.id or 0)] == ["photo_url_failed"]
 
 
 def test_a_broken_row_is_an_error_with_its_line_and_the_others_are_stored(shop: ImportHarness) -> None:
