@@ -115,6 +115,15 @@ def lock_unchanged(session: Session, token: str, photos: Collection[ClaimedPhoto
     return [photo for photo in photos if now.get(photo.image_id) == photo.photo_sha256]
 
 
+def renew_former(session: Session, model_key: str, image_ids: Collection[int]) -> None:
+    """Raise the vectors' revision of photos that had one of the model before: caches may hold that one."""
+    had = select(col(Embedding.image_id)).where(col(Embedding.model_key) == model_key)
+    own = col(Image.id).in_(had.where(col(Embedding.image_id).in_(image_ids)))
+    change = update(Image).where(own).values(vector_revision=col(Image.vector_revision) + 1)
+    if image_ids:
+        session.execute(change.execution_options(synchronize_session=False))
+
+
 def fail_unreadable(session: Session, model_key: str, image_ids: Collection[int], reason: str) -> int:
     """Photos that still lack a vector, their file being unreadable, become ``failed``; returns how many."""
     vector = (
