@@ -17,6 +17,7 @@ from starlette.responses import Response
 from db.attention import attention
 from models.errors import AppError
 from serve_app.admin.authentication import StaffAuthentication
+from serve_app.admin.index_audits import IndexAuditView
 from serve_app.admin.jobs import JobView
 from serve_app.admin.keys import KeyView
 from serve_app.admin.mails import MailView
@@ -31,7 +32,7 @@ from serve_app.services import Services
 logger = logging.getLogger("serve_app")
 VIEWS = (
     *(ShopView, KeyView, PhotoView, PromptView, CategoryView, StyleView, AgeGroupView, JobView, MailView),
-    *(StaffView, AuditView),
+    *(IndexAuditView, StaffView, AuditView),
 )
 
 

@@ -22,11 +22,14 @@ from db.mails import ClaimedMail
 from db.media import MediaStore
 from db.score_floors import ClaimedFloor
 from db.session import Database
+from db.vectors import VectorStore
 from db.work import Claim
 from models.errors import AppError, ConfigurationError
 from models.job import JobKind
+from serve_app.background_audit import BackgroundAudit
 from serve_app.context import ServingContext
 from serve_app.deployments.logs import use_serve_log
+from serve_app.deployments.metrics import RayCounter
 from serve_app.deployments.work_loop import WorkLoop
 from serve_app.deployments.workshop import Workshop, Workshops
 from serve_app.describe_photos import update_metadata
@@ -34,6 +37,7 @@ from serve_app.housekeeping import EVERY_S, tidy, tidy_imports
 from serve_app.import_photos.close_import import close_import
 from serve_app.mailer import Mailer, send_mail
 from serve_app.maintained_versions import MaintainedVersions
+from serve_app.repair_index import AuditParts
 from serve_app.secrets import LinkMint
 from serve_app.tasks.create_embeddings import create_embeddings
 from serve_app.tasks.delete_embeddings import delete_embeddings
@@ -77,6 +81,7 @@ class Indexer:
             self._loop(self._claim_mail, self._send_mail),
             *(loop.create_task(one) for one in (self._versions.follow(), self._versions.probe())),
             loop.create_task(self._keep_house()),
+            loop.create_task(_background_audit(context, self._database).run()),
         ]
 
     def _loop(
@@ -211,6 +216,22 @@ def _media() -> MediaStore:
     if address is None:
         raise ConfigurationError("MEDIA_URL is not set. Set it to the media store's address.")
     return MediaStore(address)
+
+
+def _background_audit(context: ServingContext, database: Database) -> BackgroundAudit:
+    address = Settings().chroma_url
+    if address is None:
+        raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
+    parts = AuditParts(
+        database,
+        VectorStore(address, context.args.collection),
+        context.args.audit,
+        lease_s=context.args.indexer.lease_s,
+        retry_delay_s=context.args.indexer.retry_delay_s,
+    )
+    return BackgroundAudit(
+        parts, RayCounter("fashion_damaged_collections", "Collections that an audit found wrong.")
+    )
 
 
 def _mailer(lifetime_h: float) -> Mailer:
