@@ -82,7 +82,8 @@ def queue_damaged(session: Session, version: IndexVersion, shop_id: int, image_i
     of_model = col(Embedding.model_key) == version.model_key
     # An unusable vector would be taken again instead of a new one.
     session.execute(delete(Embedding).where(col(Embedding.image_id).in_(damaged), of_model))
-    _change(session, damaged, status=ImageStatus.PENDING, attempts=0, error=None)
+    values = {"status": ImageStatus.PENDING, "attempts": 0, "error": None, "updated_at": func.now()}
+    _change(session, damaged, **values)
     return len(damaged)
 
 
