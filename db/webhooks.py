@@ -60,7 +60,7 @@ def url_of(session: Session, shop_id: int) -> str | None:
     return session.scalar(select(col(Shop.webhook_url)).where(col(Shop.id) == shop_id))
 
 
-def announce(session: Session, job: Job) -> UUID | None:
+def announce(session: Session, job: Job) -> WebhookDelivery | None:
     """Queue ``import.succeeded``, ``.failed`` or ``.cancelled``; None where the shop has no webhook.
 
     Call it in the transaction that ends the job: then there is a message if and only if the job ended.
@@ -73,7 +73,7 @@ def announce(session: Session, job: Job) -> UUID | None:
 
 def add(
     session: Session, shop_id: int, event: str, data: dict[str, Any], job_id: int | None = None
-) -> UUID | None:
+) -> WebhookDelivery | None:
     """Queue a message. None where the shop has no webhook, or is being deleted."""
     own = select(col(Shop.webhook_url)).where(_is_kept(shop_id)).with_for_update(read=True)
     if session.scalar(own) is None:
@@ -83,7 +83,14 @@ def add(
     delivery = WebhookDelivery(shop_id=shop_id, job_id=job_id, event=event, payload=payload)
     session.add(delivery)
     session.flush()
-    return delivery.id
+    session.refresh(delivery)
+    return delivery
+
+
+def waits(session: Session, shop_id: int, event: str) -> bool:
+    """Whether a message of that kind is not sent yet."""
+    own = col(WebhookDelivery.shop_id) == shop_id, col(WebhookDelivery.event) == event, _is_queued()
+    return session.scalar(select(exists().where(*own))) is True
 
 
 def newest(session: Session, shop_id: int, limit: int) -> Sequence[WebhookDelivery]:

@@ -36,6 +36,7 @@ from serve_app.routes import (
     tags,
     taxonomies,
     usage,
+    webhook,
 )
 from serve_app.services import Services
 
@@ -82,6 +83,7 @@ def create_api(services: Services, live: LiveVersion | None = None) -> FastAPI:
         shops,
         activation,
         my_shop,
+        webhook,
         usage,
         prompts,
         events,

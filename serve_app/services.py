@@ -10,12 +10,13 @@ from db.media import MediaStore
 from db.session import Database
 from serve_app.callers import CallerCache
 from serve_app.export_turns import ExportTurns
+from serve_app.outbound.urls import UrlRule
 from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
 from serve_app.ports import ImageEmbedder, TextEmbedder, VectorIndex
 from serve_app.prompt_log import PromptLog
 from serve_app.rate_limits import RateLimiter
-from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
+from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner, WebhookMint
 from serve_app.served_model import ServedModel
 from serve_app.zero_shot import TextVectors
 
@@ -40,6 +41,8 @@ class Services:
     report_signer: ReportSigner
     limits: LimitArgs
     links: LinkMint
+    webhooks: WebhookMint
+    outbound_rule: UrlRule
     photos: PhotoArgs
     search: SearchArgs
     model: ServedModel

@@ -15,7 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from sqlalchemy.orm import Session
 
 from configs.settings import Settings
-from db import imports, jobs, mails, score_floors, work
+from db import imports, jobs, mails, score_floors, webhooks, work
 from db.imports import ClaimedImport, ClosingImport
 from db.jobs import ClaimedJob
 from db.mails import ClaimedMail
@@ -23,6 +23,7 @@ from db.media import MediaStore
 from db.score_floors import ClaimedFloor
 from db.session import Database
 from db.vectors import VectorStore
+from db.webhooks import ClaimedDelivery
 from db.work import Claim
 from models.errors import AppError, ConfigurationError
 from models.job import JobKind
@@ -37,8 +38,10 @@ from serve_app.housekeeping import EVERY_S, tidy, tidy_imports
 from serve_app.import_photos.close_import import close_import
 from serve_app.mailer import Mailer, send_mail
 from serve_app.maintained_versions import MaintainedVersions
+from serve_app.outbound.client import OutboundClient
+from serve_app.post_webhooks import WebhookPoster
 from serve_app.repair_index import AuditParts
-from serve_app.secrets import LinkMint
+from serve_app.secrets import LinkMint, WebhookMint
 from serve_app.tasks.create_embeddings import create_embeddings
 from serve_app.tasks.delete_embeddings import delete_embeddings
 from serve_app.tasks.delete_shop import delete_shop
@@ -48,6 +51,7 @@ from serve_app.tasks.served_version import ServedVersion
 logger = logging.getLogger("serve_app")
 Work = TypeVar("Work")
 METADATA_CLAIM_SIZE = 500
+WEBHOOKS_AT_ONCE = 8  # of so many shops: they wait for other servers, and for nothing here
 
 
 class Indexer:
@@ -70,6 +74,7 @@ class Indexer:
         self._media = _media()
         self._accounts = context.args.accounts
         self._mailer = _mailer(self._accounts.link_lifetime_h)
+        self._webhooks = _webhook_poster(context, self._database)
         self._loops = [
             self._loop(self._claim_embedding, self._start_embedding),
             self._loop(self._claim_deleting, self._start_deleting),
@@ -79,6 +84,7 @@ class Indexer:
             self._loop(self._claim_metadata, self._update_metadata),
             self._loop(self._claim_floor, self._compute_floor, max_running=1),
             self._loop(self._claim_mail, self._send_mail),
+            self._loop(self._claim_webhook, self._webhooks.post, max_running=WEBHOOKS_AT_ONCE),
             *(loop.create_task(one) for one in (self._versions.follow(), self._versions.probe())),
             loop.create_task(self._keep_house()),
             loop.create_task(_background_audit(context, self._database).run()),
@@ -188,6 +194,9 @@ class Indexer:
     async def _send_mail(self, mail: ClaimedMail) -> None:
         await send_mail(self._database, self._mailer, self._accounts, mail)
 
+    def _claim_webhook(self, session: Session) -> ClaimedDelivery | None:
+        return webhooks.claim(session, self._args.lease_s + self._context.args.fetch.timeout_s)
+
     async def _keep_house(self) -> None:
         while True:
             try:
@@ -235,7 +244,16 @@ def _background_audit(context: ServingContext, database: Database) -> Background
 
 
 def _mailer(lifetime_h: float) -> Mailer:
+    return Mailer(Settings(), LinkMint(_secret_key()), lifetime_h)
+
+
+def _webhook_poster(context: ServingContext, database: Database) -> WebhookPoster:
+    fetch = context.args.fetch
+    return WebhookPoster(database, OutboundClient(fetch), WebhookMint(_secret_key()), fetch.retry_s)
+
+
+def _secret_key() -> str:
     settings = Settings()
     if settings.secret_key is None:
         raise ConfigurationError("SECRET_KEY must be set.")
-    return Mailer(settings, LinkMint(settings.secret_key.get_secret_value()), lifetime_h)
+    return settings.secret_key.get_secret_value()

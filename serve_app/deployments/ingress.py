@@ -24,12 +24,13 @@ from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.metrics import RayCounter
 from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
 from serve_app.live_version import LiveVersion
+from serve_app.outbound.urls import UrlRule
 from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
 from serve_app.prompt_log import PromptLog
 from serve_app.rate_counters import RedisCounters
 from serve_app.rate_limits import RateLimiter
-from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
+from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner, WebhookMint
 from serve_app.services import Services
 from serve_app.startup import context_of
 
@@ -73,6 +74,8 @@ class Ingress:
             report_signer=ReportSigner(secret),
             limits=args.limits,
             links=LinkMint(secret),
+            webhooks=WebhookMint(secret),
+            outbound_rule=UrlRule.of(args.fetch),
             photos=args.photos,
             search=args.search,
             imports=args.imports,

@@ -74,7 +74,7 @@ class OutboundClient:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         addresses = AddressRule(args.allowed_networks)
-        self.rule = UrlRule(args.allow_http, addresses)
+        self.rule = UrlRule.of(args)
         self._args = args
         self._pool = AsyncConnectionPool(
             ssl_context=ssl_context or httpx.create_ssl_context(),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import Self
 from urllib.parse import quote, urljoin
 
 import idna
 
+from configs.serving import FetchArgs
 from models.errors import UrlRefused
 from serve_app.outbound.addresses import AddressRule, parse_address
 
@@ -48,6 +50,10 @@ class UrlRule:
 
     allow_http: bool
     addresses: AddressRule
+
+    @classmethod
+    def of(cls, args: FetchArgs) -> Self:
+        return cls(args.allow_http, AddressRule(args.allowed_networks))
 
     def parse(self, text: str) -> OutboundUrl:
         """Raises UrlRefused, which says what is wrong."""

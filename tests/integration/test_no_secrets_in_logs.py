@@ -33,13 +33,14 @@ def shop_flow(stack: Stack, mail_server: MailServer) -> list[str]:
     assert post_token(stack, token).status_code == 410
 
     use_keys(owner, shopper)
+    of_webhook = use_webhook(owner)
     (listed, *_) = owner.request("GET", "/api/keys/").json()["results"]
     rotated = owner.request("POST", f"/api/keys/{listed['id']}/rotate/").json()["key"]
     unknown = f"{owner.key[:-1]}{'0' if owner.key[-1] != '0' else '1'}"
     for key in (unknown, f"{owner.key}x", owner.key[1:]):
         assert ShopClient(stack.http, owner.shop_id, key).ask("a dress").status_code == 401
     assert owner.request("DELETE", "/api/shops/me/", json={}).status_code < 500
-    return [token, f"{token[:-1]}~", owner.key, shopper.key, rotated, unknown]
+    return [token, f"{token[:-1]}~", owner.key, shopper.key, rotated, unknown, *of_webhook]
 
 
 def use_keys(owner: ShopClient, shopper: ShopClient) -> None:
@@ -56,6 +57,21 @@ def use_keys(owner: ShopClient, shopper: ShopClient) -> None:
         assert client.http.request("POST", "/api/image-collection/", data=form).status_code in (403, 422)
     photo = {"APIKey": owner.key, "name": "x", "Photo": base64_text(b"no photo")}
     assert owner.http.request("POST", "/api/image-collection/", json=photo).status_code == 415
+
+
+def use_webhook(owner: ShopClient) -> list[str]:
+    """An address with a token in it, at which nobody answers."""
+    path, token = "/api/shops/me/webhook/", f"canary-hook-{secrets.token_hex(8)}"
+    url = f"https://hooks.invalid/{token}"
+    assert owner.request("PUT", path, json={"url": url, "secret": token}).status_code == 422
+    assert owner.request("PUT", path, json={"url": f"http:{token}"}).status_code == 422
+    secret: str = owner.request("PUT", path, json={"url": url}).json()["secret"]
+    assert owner.request("POST", f"{path}test/").status_code == 202
+    deadline = time.monotonic() + PATIENCE_S
+    while not owner.request("GET", path).json()["deliveries"][0]["error"]:
+        assert time.monotonic() < deadline, "the webhook was not tried"
+        time.sleep(0.1)
+    return [token, secret, secret.removeprefix("whsec_")]
 
 
 def refused_mail_flow(stack: Stack, mail_server: MailServer) -> list[str]:

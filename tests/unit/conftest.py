@@ -15,7 +15,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from configs.serving import AccountArgs, LimitArgs, PhotoArgs, SearchArgs
+from configs.serving import AccountArgs, FetchArgs, LimitArgs, PhotoArgs, SearchArgs
 from configs.settings import derive_secret
 from db import embeddings, keys
 from db.media import MediaStore
@@ -25,12 +25,13 @@ from models.shop import KeyScope
 from serve_app import prompt_log, sign_up
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
+from serve_app.outbound.urls import UrlRule
 from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
 from serve_app.ports import Vector
 from serve_app.prompt_log import PromptLog
 from serve_app.rate_limits import RateLimiter
-from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner
+from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner, WebhookMint
 from serve_app.services import Services
 from tests.fakes import MODEL, FakeClock, FakeImageEmbedder, FakeIndex, FakeTextEmbedder, Tally, vector_of
 from tests.shop_client import ShopClient
@@ -120,6 +121,8 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         report_signer=ReportSigner(ROOT_SECRET),
         limits=LimitArgs(),
         links=LinkMint(ROOT_SECRET),
+        webhooks=WebhookMint(ROOT_SECRET),
+        outbound_rule=UrlRule.of(FetchArgs()),
         photos=PhotoArgs(),
         search=SearchArgs(),
         page_base=PAGE_BASE,

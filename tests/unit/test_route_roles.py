@@ -88,6 +88,10 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/activate/"): Row(PUBLIC),
     ("GET", "/api/shops/me/"): Row(SHOP_ONLY),
     ("PATCH", "/api/shops/me/"): Row(SHOP_ONLY, json={"text_weight": 0.2}),
+    ("PUT", "/api/shops/me/webhook/"): Row(SHOP_ONLY, json={"url": "https://roles.example/hook"}),
+    ("GET", "/api/shops/me/webhook/"): Row(SHOP_ONLY),
+    ("POST", "/api/shops/me/webhook/test/"): Row("401 403 409 409 401 401 401"),
+    ("DELETE", "/api/shops/me/webhook/"): Row("401 403 204 204 401 401 401"),
     ("DELETE", "/api/shops/me/"): Row("401 403 202 202 401 401 401"),
     # As with photos: the signature is the permission.
     ("GET", "/api/shops/deletions/{job_id}/"): Row("404 404 404 404 404 404 404", "/api/shops/deletions/1/"),

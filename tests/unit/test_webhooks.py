@@ -54,7 +54,8 @@ def add_shop(database: Database, url: str | None = "https://rose.example/hook") 
 
 def add(database: Database, shop_id: int, event: str = "webhook.test") -> UUID | None:
     with database.transaction() as session:
-        return webhooks.add(session, shop_id, event, {"a": "ä"})
+        delivery = webhooks.add(session, shop_id, event, {"a": "ä"})
+        return delivery and delivery.id
 
 
 def claim(database: Database, lease_s: float = 60.0) -> ClaimedDelivery | None:
@@ -96,7 +97,9 @@ async def test_a_job_that_ends_is_announced_and_signed(queue: Database) -> None:
         with queue.transaction() as session:
             job = jobs.add(session, JobKind.IMPORT, shop_id)
             job.status, job.counts, job.error = JobStatus.FAILED, {"total": 3, "failed": 1}, "Zu groß: ä"
-            job_id, delivery_id = job.id, webhooks.announce(session, job)
+            delivery = webhooks.announce(session, job)
+            assert delivery is not None
+            job_id, delivery_id = job.id, delivery.id
         await post(queue)
         (request,) = server.asked
     assert request.headers["content-type"] == "application/json"
