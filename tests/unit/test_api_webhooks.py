@@ -101,8 +101,10 @@ def test_the_message_is_verified_with_the_secret_that_was_shown(
             with service.database.transaction() as session:
                 url = f"http://rose.example:{server.port}/hook"
                 session.get_one(Shop, shop.shop_id).webhook_url = url
-                claimed = webhooks.claim(session, 60.0)
-            assert claimed is not None
+            claimed = None
+            while claimed is None or claimed.shop_id != shop.shop_id:  # other tests' shops have messages, too
+                with service.database.transaction() as session:
+                    claimed = webhooks.claim(session, 60.0)
             await WebhookPoster(service.database, client, service.services.webhooks, 1.0).post(claimed)
             await client.aclose()
         return server.asked[0]

@@ -15,7 +15,7 @@ from tests.unit.conftest import FakeService
 from tests.unit.test_route_roles import TABLE
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs"
-WRITTEN = re.compile(r"`(GET|POST|PATCH|DELETE) (/[^`?…]*[^`?…/]/?)[`?]")
+WRITTEN = re.compile(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`?…]*[^`?…/]/?)[`?]")
 Operations = dict[tuple[str, str], dict[str, Any]]
 
 
