@@ -62,6 +62,7 @@ def claim(session: Session, *, lease_s: float, max_attempts: int) -> ClaimedImpo
         return None
     job.status, job.phase = JobStatus.RUNNING, job.phase or ImportPhase.CHECKING
     job.attempts += 1
+    job.error = None
     job.started_at = job.started_at or datetime.now(UTC)
     return _leased(session, job, lease_s, served_at=func.now())
 
