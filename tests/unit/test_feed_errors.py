@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import io
-import tracemalloc
-from collections.abc import Iterable
+import subprocess
+import sys
 from typing import BinaryIO
 
 import pytest
@@ -15,6 +14,7 @@ from models.feed import BrokenRow, FeedFormat, FeedRow, PhotoData, PhotoUrl
 from serve_app.feeds.photo_sources import decoded_photo
 from serve_app.feeds.read_feed import read_feed
 from tests.feed_files import SMALL, good_rows, jsonl_of, rows_of
+from tests.feed_memory import FEEDS
 
 CSV, JSON, JSONL, AUTO = FeedFormat.CSV, FeedFormat.JSON, FeedFormat.JSONL, FeedFormat.AUTO
 
@@ -195,66 +195,12 @@ def test_base64_that_is_none_or_too_long(text: str, expected: str) -> None:
         decoded_photo(PhotoData(text), 10)
 
 
-class _Endless(io.RawIOBase):
-    """A feed that is never in memory as a whole: a beginning, then one line so many times."""
-
-    def __init__(self, start: bytes, line: bytes, lines: int) -> None:
-        self._start, self._line = start, line
-        self._size, self._at = len(start) + len(line) * lines, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = {0: 0, 1: self._at, 2: self._size}[whence] + offset
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        end = min(self._size, self._at + (size if size >= 0 else self._size))
-        inside, first = max(0, self._at - len(self._start)), self._start[self._at : end]
-        whole = (inside % len(self._line) + end - self._at) // len(self._line) + 1
-        content = first + (self._line * whole)[inside % len(self._line) :]
-        content, self._at = content[: end - self._at], end
-        return content
-
-    read1 = read
-
-
-@pytest.mark.parametrize(
-    ("start", "line", "stated"),
-    [
-        (b"sku,name,attributes.a\n", b"sku,A name that is long enough,red\n", CSV),
-        (b"", b'{"sku": "s", "name": "A name that is long enough"}\n', JSONL),
-        (b'[{"sku": "s", "name": "A"}', b', {"sku": "s", "name": "A name that is long enough"}', JSON),
-        (b"Handle,Title,Variant SKU\n", b"a,A name that is long enough,\n", CSV),
-    ],
-    ids=["csv", "jsonl", "json", "shopify"],
-)
-def test_memory_does_not_grow_with_the_rows(start: bytes, line: bytes, stated: FeedFormat) -> None:
-    peaks = [_peak_bytes(_Endless(start, line, lines), stated) for lines in (4_000, 4_000, 12_000)]
-    assert peaks[2] < peaks[1] + 150_000
-
-
-def _peak_bytes(source: io.RawIOBase, stated: FeedFormat) -> int:
-    """Garbage in cycles is collected in time: how long it lies depends on the process at large."""
-    rows: Iterable[object] = read_feed(source, stated)  # type: ignore[arg-type]
-    gc.collect()
-    gc.freeze()
-    tracemalloc.start()
-    try:
-        for number, _ in enumerate(rows):
-            if number % 500 == 0:
-                gc.collect()
-    except FeedUnreadable:
-        assert stated is JSON  # this one has no end
-    finally:
-        _, peak_bytes = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        gc.unfreeze()
-    return peak_bytes
+@pytest.mark.parametrize("name", FEEDS)
+def test_memory_does_not_grow_with_the_rows(name: str) -> None:
+    command = [sys.executable, "-m", "tests.feed_memory", name, "4000", "4000", "12000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    peaks = [int(line) for line in done.stdout.split()]
+    assert peaks[2] < peaks[1] + 50_000
 
 
 def test_the_file_stays_open() -> None:
