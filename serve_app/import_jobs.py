@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,7 +46,7 @@ class ImportView:
 
 async def get_import(services: Services, shop_id: int, job_id: int) -> ImportView:
     """Raises NotFound, for another shop's too."""
-    return await services.database.read(lambda session: _view(session, shop_id, job_id))
+    return await services.database.read(lambda session: view_of(session, shop_id, job_id))
 
 
 async def list_imports(
@@ -64,10 +64,10 @@ async def cancel_import(services: Services, shop_id: int, job_id: int) -> Import
     """Raises NotFound, Conflict where it is finished."""
 
     def cancel(session: Session) -> ImportView:
-        before = _view(session, shop_id, job_id)
+        before = view_of(session, shop_id, job_id)
         if not import_requests.cancel(session, job_id):
             raise Conflict(f"Job {job_id} is {before.job.status.value}: there is nothing left to cancel.")
-        return _view(session, shop_id, job_id)
+        return view_of(session, shop_id, job_id)
 
     view = await services.database.run(cancel)
     if view.job.status is JobStatus.CANCELLED:
@@ -107,8 +107,7 @@ async def broken_rows_csv(services: Services, shop_id: int, job_id: int) -> Asyn
 
 
 async def _csv(services: Services, job_id: int, written: BrokenRowsCsv) -> AsyncIterator[bytes]:
-    # Spreadsheets take a file without this mark for text of their own country.
-    yield ("\N{ZERO WIDTH NO-BREAK SPACE}" + written.header()).encode()
+    yield _head(written)
     after_line = 0
     while True:
         page = partial(job_errors.page, job_id=job_id, after_line=after_line, limit=PAGE_ROWS)
@@ -119,12 +118,29 @@ async def _csv(services: Services, job_id: int, written: BrokenRowsCsv) -> Async
         after_line = rows[-1].line
 
 
+def broken_rows_chunks(session: Session, shop_id: int, job_id: int) -> Iterator[bytes]:
+    """The same within a transaction."""
+    _require(session, shop_id, job_id)
+    written = BrokenRowsCsv(job_errors.columns(session, job_id))
+    yield _head(written)
+    after_line = 0
+    while rows := job_errors.page(session, job_id, after_line, PAGE_ROWS):
+        yield _lines(written, rows)
+        after_line = rows[-1].line
+
+
+def _head(written: BrokenRowsCsv) -> bytes:
+    """With the mark without which spreadsheets take text for that of their own country."""
+    return ("\N{ZERO WIDTH NO-BREAK SPACE}" + written.header()).encode()
+
+
 def _lines(written: BrokenRowsCsv, rows: Sequence[JobError]) -> bytes:
     found = (WrittenRow(row.line, row.code, row.reason, row.row) for row in rows)
     return "".join(written.lines(found)).encode()
 
 
-def _view(session: Session, shop_id: int, job_id: int) -> ImportView:
+def view_of(session: Session, shop_id: int, job_id: int) -> ImportView:
+    """The same within a transaction."""
     return _views(session, [_require(session, shop_id, job_id)])[0]
 
 

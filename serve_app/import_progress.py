@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from models.errors import AppError, DependencyUnavailable
-from models.import_api import JobCounts, JobProblem
-from models.import_job import ImportPhase
+from models.import_api import JobCounts, JobDetail, JobProblem
+from models.import_job import ImportOptions, ImportPhase
 from models.job import Job, JobStatus
 from serve_app.import_jobs import ImportView
 
@@ -18,6 +18,26 @@ class Speed:
 
     rate_per_s: float | None = None
     eta_s: float | None = None
+
+
+def job_detail(view: ImportView, errors_address: str) -> JobDetail:
+    """All that its shop sees."""
+    job, request, now = view.job, view.request, datetime.now(UTC)
+    speed = speed_of(view, now)
+    return JobDetail(
+        id=view.job_id,
+        **job.model_dump(include={"kind", "cancel_requested", "started_at", "finished_at"}),
+        status=status_of(job),
+        phase=job.phase if job.finished_at is None else None,
+        options=ImportOptions(**request.model_dump(include=set(ImportOptions.model_fields))),
+        **request.model_dump(include={"file_name", "size_bytes", "sha256"}),
+        counts=counts_of(view),
+        rate_per_s=speed.rate_per_s,
+        eta_s=speed.eta_s,
+        error=problem_of(job),
+        errors=errors_address,
+        created_at=job.created_at or now,
+    )
 
 
 def status_of(job: Job) -> JobStatus:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.datastructures import URL
@@ -11,12 +10,11 @@ from db.images import ImageRow
 from models.image import ImageStatus
 from models.image_api import ImageDetail
 from models.import_api import JobDetail
-from models.import_job import ImportOptions
 from models.prompt_api import PromptDetail, PromptResult, ShownImage
 from models.recommendation_api import Recommendation, Variant
 from serve_app.arrange import Arranged
 from serve_app.import_jobs import ImportView
-from serve_app.import_progress import counts_of, problem_of, speed_of, status_of
+from serve_app.import_progress import job_detail
 from serve_app.photo_notes import suggestions_of, warning_of
 from serve_app.prompt_history import PromptEntry
 from serve_app.secrets import PhotoSigner
@@ -70,22 +68,7 @@ class Presenter:
         )
 
     def job(self, view: ImportView) -> JobDetail:
-        job, request = view.job, view.request
-        speed = speed_of(view, datetime.now(UTC))
-        return JobDetail(
-            id=view.job_id,
-            **job.model_dump(include={"kind", "cancel_requested", "started_at", "finished_at"}),
-            status=status_of(job),
-            phase=job.phase if job.finished_at is None else None,
-            options=ImportOptions(**request.model_dump(include=set(ImportOptions.model_fields))),
-            **request.model_dump(include={"file_name", "size_bytes", "sha256"}),
-            counts=counts_of(view),
-            rate_per_s=speed.rate_per_s,
-            eta_s=speed.eta_s,
-            error=problem_of(job),
-            errors=self.at(f"/api/jobs/{view.job_id}/errors/"),
-            created_at=job.created_at or datetime.now(UTC),
-        )
+        return job_detail(view, self.at(f"/api/jobs/{view.job_id}/errors/"))
 
     def prompt(self, entry: PromptEntry) -> PromptDetail:
         prompt = entry.prompt
