@@ -46,7 +46,7 @@ def test_a_directory_is_imported_both_ways(stack: Stack, shop: ShopClient, direc
     counts = {name: count for name, count in job["counts"].items() if count}
     assert counts == {"rows": 5, "checked": 5, "created": 4, "failed": 1, "indexed": 4}
     assert (job["status"], job["phase"]) == ("succeeded", None)
-    assert "photo_unreadable" in errors.read_text("utf-8")
+    assert "P4.jpg,5,photo_type_unsupported" in errors.read_text("utf-8")
     assert sorted(photo["sku"] for photo in shop.wait_until_embedded()) == ["P0", "P1", "P2", "P3"]
     assert shop.key not in over_http.stdout + over_http.stderr
 
