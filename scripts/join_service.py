@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from models.errors import ConfigurationError
 from serve_app.data_directory import DataDirectory
@@ -36,5 +37,21 @@ def join_service(data_dir: Path | None) -> None:
     import ray
     from ray import serve
 
+    keep_stdout_clean()
     logging.getLogger(serve.__name__).setLevel(logging.ERROR)
     ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
+
+
+def keep_stdout_clean() -> None:
+    """Show the cluster's messages on standard error: standard output is for a script's answers.
+
+    Ray prints them to standard output, whatever ``log_to_driver`` says (``listen_error_messages``).
+    """
+    from ray._private import worker
+
+    show = worker.print_to_stdstream
+
+    def show_as_error(data: dict[str, Any], ignore_prefix: bool) -> None:
+        show({**data, "is_err": True}, ignore_prefix)
+
+    worker.print_to_stdstream = show_as_error
