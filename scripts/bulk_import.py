@@ -2,11 +2,15 @@
 
     FASHION_API_KEY=sk_… python -m scripts.bulk_import catalogue.csv --url http://127.0.0.1:8000
     python -m scripts.bulk_import photos/ --email me@shop.example --data-dir data --errors broken.csv
+    python -m scripts.bulk_import --job 7 --url http://127.0.0.1:8000
 
 A directory is sent as a ZIP: with the CSV, JSON or JSONL that lies in it; without one each photo's sku is its
-file's name. Over HTTP it needs the shop's secret key; directly (--email) it writes the feed and the job
-beside the service, which carries it out. Exit status: 0 every row was imported, 1 the job failed, was
-cancelled or has broken rows, 2 it could not be sent or followed.
+file's name, and many photos go as several jobs. Over HTTP it needs the shop's secret key; directly (--email)
+it writes the feed and the job beside the service, which carries it out. The same again is safe: what is
+there already is `unchanged`.
+
+Exit status: 0 every row was imported (or queued, with --no-wait), 1 a job failed, was cancelled or has broken
+rows, 2 it could not be sent or followed, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -15,21 +19,21 @@ import argparse
 import os
 import sys
 from contextlib import AbstractContextManager
+from enum import StrEnum
 from pathlib import Path
 
 from dotenv import load_dotenv
 
 from models.errors import AppError, ConfigurationError, InvalidInput
 from models.feed import FeedFormat, FeedMode, OnError
-from models.import_api import JobDetail
 from models.import_job import ImportOptions
-from models.job import JobStatus
-from scripts.console import log, out
+from scripts.console import log
+from scripts.importing.broken_rows_file import broken_rows_file
 from scripts.importing.directly import directly
-from scripts.importing.feed_source import feed_source
+from scripts.importing.feed_source import PART_BYTES, FeedSource, feed_source, parts_of
+from scripts.importing.import_run import STOPPED, ImportRun
 from scripts.importing.over_http import over_http
 from scripts.importing.target import ImportTarget
-from scripts.importing.watch import followed, print_json, sending, summary
 from serve_app.data_directory import DataDirectory
 
 KEY_VARIABLE = "FASHION_API_KEY"
@@ -42,27 +46,35 @@ def main() -> int:
         return bulk_import(arguments)
     except AppError as error:
         log.print(f"error: {error.message}", markup=False)
-        return 2
+    except OSError as error:
+        log.print(f"error: {error.filename or 'writing'}: {error.strerror or error}", markup=False)
+    except KeyboardInterrupt:
+        log.print("Stopped.")
+        return STOPPED
+    return 2
 
 
 def bulk_import(arguments: argparse.Namespace) -> int:
-    """The exit status. Raises AppError."""
-    source = feed_source(arguments.path)
-    with _target(arguments) as target:
-        with sending(source.size_bytes, quiet=arguments.json) as sent:
-            job = target.send(source, _options(arguments), sent)
-        if not _is_followed(arguments):
-            return _left_to_itself(job, as_json=arguments.json)
-        try:
-            job = followed(target, job, as_json=arguments.json)
-        except KeyboardInterrupt:
-            log.print(f"Job {job.id} goes on without this script.")
-            return 130
-        if not arguments.json:
-            out.print(summary(job), markup=False)
-        if job.counts.failed:
-            _report(target, job, arguments.errors)
-    return 0 if job.status is JobStatus.SUCCEEDED and not job.counts.failed else 1
+    """The exit status. Raises AppError, and OSError where a file cannot be read or written."""
+    parts = _parts(arguments)
+    with _target(arguments) as target, broken_rows_file(arguments.errors) as broken:
+        run = ImportRun(target, broken, as_json=arguments.json)
+        if arguments.job is not None:
+            return run.follow(target.read(arguments.job))
+        run.is_followed = _is_followed(arguments)
+        return run.import_parts(parts, _options(arguments), arguments.from_part)
+
+
+def _parts(arguments: argparse.Namespace) -> list[FeedSource]:
+    """Several only where each may succeed or fail alone. Raises InvalidInput, OSError."""
+    if (arguments.path is None) == (arguments.job is None):
+        raise InvalidInput("Give a directory or a feed to import, or --job ID to follow one.")
+    if arguments.path is None:
+        return []
+    source, options = feed_source(arguments.path), _options(arguments)
+    alone = options.mode is FeedMode.INCREMENTAL and options.on_error is OnError.SKIP_ROWS
+    # Without HTTP there is no limit of bytes.
+    return parts_of(source, arguments.part_bytes) if alone and arguments.email is None else [source]
 
 
 def _target(arguments: argparse.Namespace) -> AbstractContextManager[ImportTarget]:
@@ -87,40 +99,24 @@ def _is_followed(arguments: argparse.Namespace) -> bool:
     return False
 
 
-def _left_to_itself(job: JobDetail, *, as_json: bool) -> int:
-    if as_json:
-        print_json(job)
-    else:
-        out.print(f"Job {job.id} is {job.status.value}.")
-    return 0
-
-
-def _report(target: ImportTarget, job: JobDetail, path: Path | None) -> None:
-    """Raises InvalidInput where the file cannot be written."""
-    if path is None:
-        log.print(
-            f"{job.counts.failed:,} rows are broken. --errors FILE writes them: {job.errors}?format=csv"
-        )
-        return
-    try:
-        with path.open("wb") as file:
-            file.writelines(target.errors(job.id))
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be written ({error.strerror}).") from None
-    log.print(f"The broken rows are in {path}: correct them and import that file.", markup=False)
-
-
 def _options(arguments: argparse.Namespace) -> ImportOptions:
     names = ("mode", "on_error", "format", "confirm_removal", "auto_tag")
     given = {name: getattr(arguments, name) for name in names}
     return ImportOptions(**{name: value for name, value in given.items() if value})
 
 
+def _values(options: type[StrEnum]) -> list[str]:
+    return [option.value for option in options]
+
+
 def _parser() -> argparse.ArgumentParser:
-    summary_line = (__doc__ or "").splitlines()[0]
-    parser = argparse.ArgumentParser(prog="python -m scripts.bulk_import", description=summary_line)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.bulk_import",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
-        "path", type=Path, help="a directory of photos, or a feed (.csv, .json, .jsonl, .zip)"
+        "path", type=Path, nargs="?", help="a directory of photos, or a feed (.csv, .json, .jsonl, .zip)"
     )
     parser.add_argument("--url", help="address of the service: the import goes over HTTP")
     parser.add_argument(
@@ -130,15 +126,20 @@ def _parser() -> argparse.ArgumentParser:
     where = "with --email: data directory of a local service; else the environment names the servers"
     parser.add_argument("--data-dir", type=Path, help=where)
     parser.add_argument(
-        "--mode", choices=list(FeedMode), help="full: photos that it does not have are removed"
+        "--mode", choices=_values(FeedMode), help="full: photos that it does not have are removed"
     )
-    parser.add_argument("--on-error", choices=list(OnError), help="of a broken row (default: skip_rows)")
-    parser.add_argument("--format", choices=list(FeedFormat), help="default: auto")
+    parser.add_argument("--on-error", choices=_values(OnError), help="of a broken row (default: skip_rows)")
+    parser.add_argument("--format", choices=_values(FeedFormat), help="default: auto")
     parser.add_argument("--confirm-removal", action="store_true", help="let full remove a large share")
     parser.add_argument("--auto-tag", action="store_true", help="fill in terms that rows leave out")
     parser.add_argument("--idempotency-key", metavar="KEY", help="the same again is the same job")
     parser.add_argument("--errors", type=Path, metavar="FILE", help="write the broken rows there, as CSV")
     parser.add_argument("--json", action="store_true", help="the job as a line of JSON, at each change")
+    parser.add_argument("--job", type=int, metavar="ID", help="instead of a path: follow that job to its end")
+    parser.add_argument(
+        "--part-bytes", type=int, default=PART_BYTES, metavar="N", help=f"of a part (default: {PART_BYTES})"
+    )
+    parser.add_argument("--from-part", type=int, default=1, metavar="N", help="go on with that part")
     parser.add_argument("--no-wait", action="store_true", help="end once the job is queued")
     return parser
 

@@ -33,12 +33,14 @@ class ReceivedFeed:
 async def refuse_early(services: Services, shop_id: int, key: str | None) -> None:
     """Before the body is read: raises TooManyRequests where it could not be queued.
 
-    With an idempotency key it may have been queued before, so that is seen later.
+    With an idempotency key that was used it may be in the queue already, so that is seen later.
     """
-    if key is None:
-        await services.database.read(
-            lambda session: _require_room(session, shop_id, services.imports.max_waiting)
-        )
+
+    def refuse(session: Session) -> None:
+        if key is None or import_requests.with_key(session, shop_id, key) is None:
+            _require_room(session, shop_id, services.imports.max_waiting)
+
+    await services.database.read(refuse)
 
 
 async def start_import(services: Services, shop_id: int, feed: ReceivedFeed, key: str | None) -> Job:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.errors import InvalidInput
 from serve_app.feeds.formats import SUFFIXES
 
 CHUNK_BYTES = 2**20
+PART_BYTES = 2**30
+PART_PHOTOS = 50_000
+FEED_SUFFIXES = SUFFIXES.keys() - {".zip", ".txt"}
 PHOTO_SUFFIXES = {
     *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
 }
@@ -27,11 +31,19 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class FeedSource:
-    """``files``: what is packed as a ZIP, by its name there; none: ``path`` is sent as it is."""
+    """``files``: what is packed as a ZIP, by its name there; none: ``path`` is sent as it is. ``part`` of a
+    directory that goes in several, from 1.
+    """
 
     path: Path
     media_type: str
     files: tuple[tuple[str, Path], ...] = ()
+    part: int = 1
+
+    @property
+    def has_feed(self) -> bool:
+        """Whether the directory has a feed that names its photos."""
+        return any(path.suffix.lower() in FEED_SUFFIXES for _, path in self.files)
 
     @property
     def size_bytes(self) -> int:
@@ -66,19 +78,48 @@ def feed_source(path: Path) -> FeedSource:
     return FeedSource(path, media_type)
 
 
+def parts_of(source: FeedSource, max_bytes: int = PART_BYTES) -> list[FeedSource]:
+    """Photos alone in parts of at most that size, the same ones each time; anything else is one part."""
+    if not source.files or source.has_feed:
+        return [source]
+    parts, size_bytes = [list[tuple[str, Path]]()], 0
+    for name, path in source.files:
+        photo_bytes = path.stat().st_size
+        if parts[-1] and (size_bytes + photo_bytes > max_bytes or len(parts[-1]) >= PART_PHOTOS):
+            parts.append([])
+            size_bytes = 0
+        parts[-1].append((name, path))
+        size_bytes += photo_bytes
+    return [replace(source, files=tuple(part), part=n) for n, part in enumerate(parts, start=1)]
+
+
 def _files_of(directory: Path) -> list[tuple[str, Path]]:
-    """By name, so that the same directory makes the same ZIP."""
-    below = sorted(path for path in directory.rglob("*") if path.is_file())
-    visible = [(path.relative_to(directory).as_posix(), path) for path in below]
-    visible = [one for one in visible if not any(part.startswith(".") for part in one[0].split("/"))]
-    feeds = [one for one in visible if one[1].suffix.lower() in SUFFIXES.keys() - {".zip", ".txt"}]
-    photos = [one for one in visible if one[1].suffix.lower() in PHOTO_SUFFIXES]
+    """By name, so that the same directory makes the same ZIP; a feed first."""
+    found = sorted(_visible(directory))
+    feeds = [one for one in found if one[1].suffix.lower() in FEED_SUFFIXES]
+    photos = [one for one in found if one[1].suffix.lower() in PHOTO_SUFFIXES]
     if not photos:
         raise InvalidInput(f"{directory} has no photos ({', '.join(sorted(PHOTO_SUFFIXES))}).")
     if len(feeds) > 1:
         names = ", ".join(name for name, _ in feeds[:5])
         raise InvalidInput(f"{directory} has several feeds: {names}. Leave one, or none.")
     return feeds + photos
+
+
+def _visible(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Files below it and their names in the ZIP. Raises OSError for a folder that cannot be read."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, folders, names in os.walk(directory, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        for path in (Path(folder, name) for name in names if not name.startswith(".")):
+            name = path.relative_to(directory).as_posix()
+            if name.encode("utf-8", "replace").decode() != name:
+                raise InvalidInput(f"The name {name!r} is no UTF-8 text. Rename that file.")
+            if path.is_file():
+                yield name, path
 
 
 class _Sink:

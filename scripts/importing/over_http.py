@@ -27,12 +27,13 @@ class OverHttp:
     """An ImportTarget. What can pass by is tried for a minute; a key makes that safe for the feed, too."""
 
     def __init__(self, client: httpx.Client, idempotency_key: str | None = None) -> None:
-        self._client = client
-        self._once = {"Idempotency-Key": idempotency_key or uuid4().hex}
+        self._client, self._key = client, idempotency_key or uuid4().hex
 
     def send(self, source: FeedSource, options: ImportOptions, sent: Sent) -> JobDetail:
+        key = self._key if source.part == 1 else f"{self._key}-{source.part}"
+
         def post() -> JobDetail:
-            headers = self._once | {"Content-Type": source.media_type}
+            headers = {"Idempotency-Key": key, "Content-Type": source.media_type}
             if not source.files:
                 headers["Content-Length"] = str(source.size_bytes)
             answer = self._client.post(

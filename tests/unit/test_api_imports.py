@@ -22,7 +22,7 @@ from models.import_job import ImportRequest
 from models.job import Job
 from models.shop import Shop, ShopStatus
 from serve_app.api import create_api
-from serve_app.routes import feeds
+from serve_app.routes import feeds, image_imports
 from tests.shop_client import ShopClient, assert_problem
 from tests.unit.conftest import FakeService
 
@@ -184,14 +184,21 @@ def test_the_same_at_once_is_one_job(service: FakeService, shop: ShopClient) -> 
     assert stored(service, shop) == [FEED]
 
 
-def test_too_many_imports_wait(service: FakeService, shop: ShopClient) -> None:
+def test_too_many_imports_wait(
+    service: FakeService, shop: ShopClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request = ImportRequest(source="s/f/x", size_bytes=1, sha256="0" * 64)
+    once = {"headers": {"Idempotency-Key": "mine"}}
+    mine = sent(shop, **once).json()["id"]
     with service.database.transaction() as session:
-        for _ in range(ImportArgs().max_waiting):
+        for _ in range(ImportArgs().max_waiting - 1):
             import_requests.add(session, shop.shop_id, request, None)
-    assert_problem(sent(shop), 429, "too_many_requests")
-    assert_problem(sent(shop, headers={"Idempotency-Key": "new"}), 429, "too_many_requests")
-    assert stored(service, shop) == []
+    assert sent(shop, **once).json()["id"] == mine
+    with monkeypatch.context() as patch:
+        patch.setattr(image_imports, "received", None)  # the body is not even read
+        assert_problem(sent(shop), 429, "too_many_requests")
+        assert_problem(sent(shop, headers={"Idempotency-Key": "new"}), 429, "too_many_requests")
+    assert stored(service, shop) == [FEED]
     newest = shop.request("GET", JOBS).json()["results"][0]["id"]
     assert shop.request("POST", f"{JOBS}{newest}/cancel/").status_code == 202
     assert sent(shop).status_code == 202

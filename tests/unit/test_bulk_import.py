@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from models.job import Job, JobStatus
 from scripts import bulk_import
 from scripts.importing import feed_source as sources
 from scripts.importing import over_http, watch
+from scripts.importing.broken_rows_file import broken_rows_file
 from scripts.importing.directly import Directly
-from scripts.importing.feed_source import feed_source
+from scripts.importing.feed_source import FeedSource, feed_source, parts_of
 from scripts.importing.over_http import OverHttp
 from scripts.importing.target import ImportTarget
 from serve_app.feeds.read_feed import read_feed
@@ -71,6 +73,63 @@ def test_the_feed_in_a_directory_goes_with_its_photos(directory: Path) -> None:
     (directory / "other.jsonl").write_text("{}")
     with pytest.raises(InvalidInput, match=r"several feeds: feed\.csv, other\.jsonl"):
         feed_source(directory)
+
+
+def test_many_photos_go_in_parts(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, source = 1000 * (len("red/A-1.JPG") + len("B 2.png")), feed_source(directory)
+    assert parts_of(source, both) == [source]
+    parts = parts_of(source, both - 1)
+    assert [[name for name, _ in part.files] for part in parts] == [["B 2.png"], ["red/A-1.JPG"]]
+    assert [part.part for part in parts] == [1, 2]
+    assert len(parts_of(source, 1)) == 2
+    monkeypatch.setattr(sources, "PART_PHOTOS", 1)
+    assert len(parts_of(source)) == 2
+    (directory / "feed.csv").write_text("sku,name,photo\nX,Dress,red/A-1.JPG\n")
+    assert len(parts_of(feed_source(directory), 1)) == 1
+
+
+def test_what_cannot_be_read_is_not_left_out(directory: Path) -> None:
+    (directory / "red" / "gone.jpg").symlink_to("nowhere.jpg")
+    (directory / "red" / os.fsdecode(b"\xff.jpg")).touch()
+    with pytest.raises(InvalidInput, match="no UTF-8"):
+        feed_source(directory)
+    (directory / "red" / os.fsdecode(b"\xff.jpg")).unlink()
+    assert len(feed_source(directory).files) == 2
+    with pytest.raises(PermissionError), unlistable(directory / "red"):
+        feed_source(directory)
+
+
+@contextmanager
+def unlistable(folder: Path) -> Iterator[None]:
+    """Also for root, who may list any folder."""
+    listed = os.scandir
+
+    def refusing(path: str) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", refusing)
+        yield
+
+
+def test_broken_rows_replace_a_file_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_text("before")
+    with broken_rows_file(path):
+        """No row is broken."""
+    assert path.read_text() == "before"
+    with broken_rows_file(path) as rows:
+        assert rows is not None
+        rows.add(iter([b"sku,na", b"me\r\nA,1\r\n"]))
+        rows.add(iter([b"sku,na", b"me\r\nB,", b"2\r\n", b"C,3\r\n"]))
+        assert path.read_text() == "before"
+    assert path.read_bytes() == b"sku,name\r\nA,1\r\nB,2\r\nC,3\r\n"
+    assert list(tmp_path.iterdir()) == [path]
+    for place in (tmp_path, tmp_path / "nowhere" / "broken.csv"):
+        with pytest.raises(InvalidInput, match=str(place)), broken_rows_file(place):
+            """Nothing is sent."""
 
 
 @pytest.mark.parametrize(("name", "content"), [("x.xlsx", "x"), ("x.csv", ""), ("nowhere.csv", None)])
@@ -188,7 +247,7 @@ def test_a_closed_shop_is_not_written_to_directly(
     assert [path for path in (service.media_dir / "uploads").rglob("*") if path.is_file()] == []
 
 
-def answering(*answers: httpx.Response | Exception) -> tuple[OverHttp, list[httpx.Request]]:
+def answering(*answers: httpx.Response | BaseException) -> tuple[OverHttp, list[httpx.Request]]:
     """A service that gives these answers, one after the other."""
     left, asked = list(answers), list[httpx.Request]()
 
@@ -196,7 +255,7 @@ def answering(*answers: httpx.Response | Exception) -> tuple[OverHttp, list[http
         asked.append(request)
         request.read()
         answer = left.pop(0)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -216,6 +275,12 @@ def test_what_passes_by_is_tried_again_with_the_same_key(
     assert len({request.headers["idempotency-key"] for request in asked}) == 1
     assert [request.content for request in asked] == [FEED] * 3
     assert {request.headers["content-length"] for request in asked} == {str(len(FEED))}
+    second = replace(source, part=2)
+    target, asked = answering(*[httpx.Response(202, json=job)] * 2)
+    for part in (source, second):
+        target.send(part, ImportOptions(), lambda _: None)
+    first_key, second_key = (request.headers["idempotency-key"] for request in asked)
+    assert second_key == f"{first_key}-2"
     target, asked = answering(*[httpx.ConnectError("sk_secret")] * 3)
     with pytest.raises(DependencyUnavailable, match="does not answer") as error:
         target.read(1)
@@ -235,6 +300,75 @@ def test_the_services_words_are_shown(answer: httpx.Response, words: str) -> Non
     target, _ = answering(answer)
     with pytest.raises(InvalidInput, match=words):
         target.read(1)
+
+
+def arranged(
+    monkeypatch: pytest.MonkeyPatch, *answers: httpx.Response | BaseException
+) -> list[httpx.Request]:
+    """The script meets a service that gives these answers."""
+    target, asked = answering(*answers)
+
+    @contextmanager
+    def same(*_: Any) -> Iterator[ImportTarget]:
+        yield target
+
+    monkeypatch.setattr(bulk_import, "over_http", same)
+    monkeypatch.setattr(bulk_import, "load_dotenv", lambda _: None)
+    monkeypatch.setattr(watch, "POLL_S", 0.0)
+    return asked
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    monkeypatch.setattr("sys.argv", ["bulk_import", "--url", "http://x", "--key", "sk_x", *options])
+    return bulk_import.main()
+
+
+def test_a_stopped_script_says_how_to_go_on(
+    shop: ShopClient,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = shop.request("POST", "/api/image-collection/bulk/", files={"file": FEED}).json()
+    queued, done = httpx.Response(202, json=job), httpx.Response(200, json=job | {"status": "succeeded"})
+    parts = [str(directory), "--part-bytes", "1"]
+    asked = arranged(monkeypatch, queued, done, queued, KeyboardInterrupt())
+    assert run(monkeypatch, *parts) == 130
+    assert [request.method for request in asked] == ["POST", "GET", "POST", "GET"]
+    said = capsys.readouterr()
+    assert f"--job {job['id']}" in said.err
+    assert "Part 2 of 2; to go on from here: --from-part 2" in said.err
+    asked = arranged(monkeypatch, queued, done)
+    assert run(monkeypatch, *parts, "--from-part", "2") == 0
+    assert [request.method for request in asked] == ["POST", "GET"]
+    arranged(monkeypatch, KeyboardInterrupt())
+    assert run(monkeypatch, *parts) == 130
+    asked = arranged(monkeypatch, httpx.Response(200, json=job), done)
+    assert run(monkeypatch, "--job", str(job["id"])) == 0
+    assert [request.url.path for request in asked] == [f"/api/jobs/{job['id']}/"] * 2
+
+
+@pytest.mark.parametrize(
+    "options", [["--from-part", "3"], ["--from-part", "0"], ["--job", "1"]], ids=" ".join
+)
+def test_nothing_is_sent_for_a_mistake(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    asked = arranged(monkeypatch)
+    assert run(monkeypatch, str(directory), *options) == 2
+    assert asked == []
+
+
+def test_a_photo_that_goes_while_it_is_sent(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arranged(monkeypatch, httpx.Response(202))
+    found = bulk_import.feed_source(directory)
+    monkeypatch.setattr(bulk_import, "feed_source", lambda _: found)
+    monkeypatch.setattr(FeedSource, "size_bytes", 1)
+    (directory / "B 2.png").unlink()
+    assert run(monkeypatch, str(directory), "--mode", "full") == 2
+    assert "B 2.png: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
