@@ -227,7 +227,7 @@ def replace_photo(image: Image, columns: PhotoColumns) -> None:
     """
     for name, value in columns.items():
         setattr(image, name, value)
-    image.source_url = image.source_etag = None
+    image.source_url = image.source_etag = image.import_job_id = None
     marks = {name for name, confidence in image.suggestions.items() if confidence is not None}
     for name in marks:
         setattr(image, TERM_COLUMNS[name], None)

@@ -40,20 +40,32 @@ SHOPS_WITH_WORK = """
     """
 QUERIES = {kind: text(SHOPS_WITH_WORK.format(condition=kind.value)) for kind in Waiting}
 
-# The first of every shop, then the second of every shop, and so on.
-ROUND_ROBIN = text(
-    f"""
+# The first of every shop, then the second of every shop, and so on. ``at_work``: of each shop's photos, those
+# held by others included, no more are looked at than tell whether they are few.
+# Not "=": PostgreSQL takes every shop for one with a large backlog, and would read all photos by id.
+ROUND_ROBIN = f"""
     SELECT waiting.id
       FROM unnest(CAST(:shop_ids AS integer[])) WITH ORDINALITY AS shop(id, place)
      CROSS JOIN LATERAL (
-        SELECT image.id, row_number() OVER (ORDER BY image.id) AS turn
+        SELECT count(*) <= :few AS few
+          FROM (SELECT image.id FROM image
+                 WHERE image.shop_id BETWEEN shop.id AND shop.id AND {Waiting.FOR_EMBEDDING.value}
+                 ORDER BY image.shop_id, image.id LIMIT :few + 1) AS first) AS at_work
+     CROSS JOIN LATERAL (
+        SELECT image.id, row_number() OVER (ORDER BY image.shop_id, image.id) AS turn
           FROM image
-         WHERE image.shop_id = shop.id AND {Waiting.FOR_EMBEDDING.value}
+         WHERE image.shop_id BETWEEN shop.id AND shop.id AND {Waiting.FOR_EMBEDDING.value}
            AND (image.lease_until IS NULL OR image.lease_until < now())
-         ORDER BY image.id LIMIT :limit) AS waiting
+           AND {{photos}}
+         ORDER BY image.shop_id, image.id LIMIT :limit) AS waiting
+     WHERE {{shops}}
      ORDER BY waiting.turn, shop.place LIMIT :limit
     """
+FRESH = "image.updated_at BETWEEN now() - make_interval(secs => :fresh_s) AND now()"
+ALL_BUT_FRESH_SINGLES = text(
+    ROUND_ROBIN.format(photos=f"NOT (at_work.few AND image.import_job_id IS NULL AND {FRESH})", shops="true")
 )
+SINGLES = text(ROUND_ROBIN.format(photos="image.import_job_id IS NULL", shops="at_work.few"))
 
 
 def shops_with_work(session: Session, kind: Waiting) -> list[int]:
@@ -67,9 +79,23 @@ def shops_with_work(session: Session, kind: Waiting) -> list[int]:
     return shops
 
 
-def candidates(session: Session, limit: int) -> Sequence[int]:
-    """Ids in the order in which they should be embedded; some may be locked by another claim."""
+def candidates(session: Session, limit: int, *, few: int = 0, fresh_s: float = 0.0) -> Sequence[int]:
+    """Ids in the order in which they should be embedded; some may be locked by another claim.
+
+    Left out: what ``single_candidates`` has, for its first ``fresh_s`` seconds.
+    """
+    values = {"shop_ids": _open_shops(session), "limit": limit, "few": few, "fresh_s": fresh_s}
+    return session.scalars(ALL_BUT_FRESH_SINGLES, values).all() if values["shop_ids"] else []
+
+
+def single_candidates(session: Session, limit: int, *, few: int) -> Sequence[int]:
+    """The same of photos that no import brought, of shops that have at most ``few`` photos at work."""
+    values = {"shop_ids": _open_shops(session), "limit": limit, "few": few}
+    return session.scalars(SINGLES, values).all() if values["shop_ids"] else []
+
+
+def _open_shops(session: Session) -> list[int]:
+    """Shops with photos to embed, locked."""
     shops = shops_with_work(session, Waiting.FOR_EMBEDDING)
     unlocked = lock_not_deleting(session, shops)
-    shop_ids = [shop_id for shop_id in shops if shop_id in unlocked]
-    return session.scalars(ROUND_ROBIN, {"shop_ids": shop_ids, "limit": limit}).all() if shop_ids else []
+    return [shop_id for shop_id in shops if shop_id in unlocked]

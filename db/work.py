@@ -20,13 +20,14 @@ from sqlmodel import col
 
 from db import index_versions, text_weights
 from db.open_shops import lock_not_deleting
-from db.turns import Waiting, candidates, shops_with_work
+from db.turns import Waiting, candidates, shops_with_work, single_candidates
 from models.errors import DependencyUnavailable
 from models.image import Image, ImageStatus
 from models.search import NO_TERMS, PhotoTerms
 from models.shop import Shop, ShopStatus
 
 MAX_ERROR_CHARACTERS = 1000
+SUSPECT_ATTEMPTS = 2  # one death of a worker says little of the photos that it held
 
 
 @dataclass(frozen=True)
@@ -67,26 +68,31 @@ class Backlog:
     oldest_pending_age_s: float
 
 
-def claim_embedding(session: Session, *, limit: int, lease_s: float, max_attempts: int) -> Claim:
+def claim_embedding(
+    session: Session,
+    *,
+    limit: int,
+    lease_s: float,
+    max_attempts: int,
+    few: int = 0,
+    fresh_s: float = 0.0,
+) -> Claim:
     """Lease up to ``limit`` photos that wait for their embedding, the shops taking turns.
 
-    Photos whose workers died ``max_attempts`` times become ``failed`` instead.
+    Photos whose workers died ``max_attempts`` times become ``failed`` instead. What ``claim_singles`` claims
+    is left to it for ``fresh_s`` seconds; after those, it has not kept up.
     """
-    token = secrets.token_hex(16)
-    claimed = _lock_free(session, candidates(session, 4 * limit), limit)
-    exhausted = col(Image.attempts) >= max_attempts
-    change = (
-        update(Image)
-        .where(col(Image.id).in_(claimed))
-        .values(
-            status=case((exhausted, ImageStatus.FAILED.value), else_=ImageStatus.PROCESSING.value),
-            attempts=case((exhausted, col(Image.attempts)), else_=col(Image.attempts) + 1),
-            lease_token=case((exhausted, null()), else_=token),
-            lease_until=case((exhausted, null()), else_=_after(lease_s)),
-            error=case((exhausted, _gave_up()), else_=col(Image.error)),
-        )
-    )
-    return Claim(token, _claimed_photos(session, change, ImageStatus.PROCESSING) if claimed else [])
+    waiting = candidates(session, 4 * limit, few=few, fresh_s=fresh_s)
+    return _lease_for_embedding(session, _lock_free(session, waiting, limit), lease_s, max_attempts)
+
+
+def claim_singles(session: Session, *, few: int, lease_s: float, max_attempts: int) -> Claim:
+    """Lease up to ``few`` photos that no import brought, of shops with at most so many at work.
+
+    So that a single upload does not share the time of a large claim. Else as ``claim_embedding``.
+    """
+    waiting = single_candidates(session, 4 * few, few=few)
+    return _lease_for_embedding(session, _lock_free(session, waiting, few), lease_s, max_attempts)
 
 
 def claim_deleting(session: Session, *, limit: int, lease_s: float) -> Claim:
@@ -291,6 +297,26 @@ def backlog(session: Session) -> Backlog:
     )
 
 
+def _lease_for_embedding(
+    session: Session, claimed: Sequence[int], lease_s: float, max_attempts: int
+) -> Claim:
+    """Photos that the caller has locked."""
+    token = secrets.token_hex(16)
+    exhausted = col(Image.attempts) >= max_attempts
+    change = (
+        update(Image)
+        .where(col(Image.id).in_(claimed))
+        .values(
+            status=case((exhausted, ImageStatus.FAILED.value), else_=ImageStatus.PROCESSING.value),
+            attempts=case((exhausted, col(Image.attempts)), else_=col(Image.attempts) + 1),
+            lease_token=case((exhausted, null()), else_=token),
+            lease_until=case((exhausted, null()), else_=_after(lease_s)),
+            error=case((exhausted, _gave_up()), else_=col(Image.error)),
+        )
+    )
+    return Claim(token, _claimed_photos(session, change, ImageStatus.PROCESSING) if claimed else [])
+
+
 def _lease(
     session: Session, claimed: Sequence[int | None], status: ImageStatus, lease_s: float, **values: Any
 ) -> Claim:
@@ -302,16 +328,21 @@ def _lease(
 
 
 def _lock_free(session: Session, candidates: Sequence[int], limit: int) -> list[int]:
+    """One whose workers died before comes alone: what it may do to a worker, it does to no other photo."""
     order = {image_id: place for place, image_id in enumerate(candidates)}
     query = (
-        select(col(Image.id))
+        select(col(Image.id), col(Image.attempts))
         .where(col(Image.id).in_(candidates), _lease_is_free())
         .where(col(Image.status).in_([ImageStatus.PENDING, ImageStatus.PROCESSING]))
         .order_by(case(order, value=col(Image.id)) if order else col(Image.id))
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)
     )
-    return [image_id for image_id in session.scalars(query) if image_id is not None] if candidates else []
+    rows = session.execute(query).all() if candidates else []
+    first, others = rows[:1], rows[1:]
+    if any(row.attempts >= SUSPECT_ATTEMPTS for row in first):
+        return [row.id for row in first]
+    return [row.id for row in (*first, *others) if row.attempts < SUSPECT_ATTEMPTS]
 
 
 def _lock_held(session: Session, token: str, image_ids: Collection[int]) -> dict[int, ImageStatus]:
