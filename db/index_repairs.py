@@ -51,27 +51,6 @@ def claim(
     return held
 
 
-def finish(session: Session, held: Held, delay_s: float = 0.0) -> set[int]:
-    """Give the leases up; returns the ids of photos that no longer exist: the caller removes them.
-
-    Of a lease that was lost meanwhile this worker's write may have come late: the photo is described anew,
-    its deletion starts over. ``delay_s``: after a write that failed, until the next attempt.
-    """
-    query = select(col(Image.id), col(Image.status), col(Image.lease_token)).where(
-        col(Image.id).in_(held.ids)
-    )
-    rows = session.execute(query.order_by(col(Image.id)).with_for_update(key_share=True)).all()
-    ours = [row.id for row in rows if row.lease_token == held.token]
-    lost = [row for row in rows if row.lease_token != held.token]
-    until = func.now() + timedelta(seconds=delay_s) if delay_s > 0 else None
-    _change(session, ours, lease_token=None, lease_until=until)
-    deleting = [row.id for row in lost if row.status is ImageStatus.DELETING]
-    _change(session, deleting, lease_token=None, lease_until=None)
-    behind = [row.id for row in lost if row.status is not ImageStatus.DELETING]
-    _change(session, behind, metadata_revision=col(Image.metadata_revision) + 1, item_weight=None)
-    return held.ids - {row.id for row in rows}
-
-
 def queue_damaged(session: Session, version: IndexVersion, shop_id: int, image_ids: Collection[int]) -> int:
     """Have photos embedded again of which PostgreSQL has no usable vector; returns how many."""
     if not lock_not_deleting(session, [shop_id]):

@@ -149,7 +149,7 @@ def claim_metadata(session: Session, *, limit: int, lease_s: float) -> Claim:
 def lease_embedded(session: Session, image_ids: Collection[int], lease_s: float) -> Claim:
     """Lease those of the photos that are embedded and free, for work on their vectors; they stay embedded.
 
-    The caller has locked their shops. ``release_metadata`` gives them back.
+    The caller has locked their shops. ``late_writes.give_back`` ends that.
     """
     query = (
         select(col(Image.id))
@@ -260,12 +260,11 @@ def renew(session: Session, token: str, image_ids: Collection[int], lease_s: flo
     return set(held)
 
 
-def touch_lost(session: Session, image_ids: Collection[int], token: str) -> set[int]:
+def touch_lost(session: Session, image_ids: Collection[int], token: str) -> None:
     """Repair after a write to the index under a lease that was already lost.
 
     Photos that another worker has embedded, or is embedding, are queued again (their stored vector is used,
-    so that costs one write to the index); a deletion under way starts over. Returns the ids of photos that
-    no longer exist: the caller removes them from the index.
+    so that costs one write to the index); a deletion under way starts over.
     """
     query = select(col(Image.id), col(Image.status), col(Image.lease_token)).where(
         col(Image.id).in_(image_ids)
@@ -277,7 +276,6 @@ def touch_lost(session: Session, image_ids: Collection[int], token: str) -> set[
     _give_up_lease(session, deleting)
     pending: dict[str, Any] = {"status": ImageStatus.PENDING, "attempts": 0, "error": None}
     session.execute(update(Image).where(col(Image.id).in_(again)).values(**pending))
-    return set(image_ids) - {row.id for row in rows}
 
 
 def backlog(session: Session) -> Backlog:

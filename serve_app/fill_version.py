@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from db import embeddings, reindexing, score_floors, work
+from db import embeddings, late_writes, reindexing, score_floors
+from db.late_writes import Late
 from db.work import Claim, ClaimedPhoto
 from models.errors import AppError, NotFound
 from models.search import TextVector
 from serve_app.index_parts import IndexingParts, by_shop, record_of, renewed, texts_of
 from serve_app.item_vectors import item_vector, save_new
+from serve_app.late_writes import shops_of, take_out
 from serve_app.photos import prepare_photo
 from serve_app.ports import BulkEmbedders, Pixels, Vector
 
@@ -33,39 +35,49 @@ class Filled:
     unreadable: dict[int, str] = field(default_factory=dict)
 
 
-def fill_photos(parts: IndexingParts, embedders: BulkEmbedders, image_ids: Sequence[int]) -> Filled:
+def fill_photos(
+    parts: IndexingParts,
+    embedders: BulkEmbedders,
+    image_ids: Sequence[int],
+    photos_per_call: int | None = None,
+) -> Filled:
     """Fill those of the photos that still lack a vector of the version in ``parts`` and are free.
 
-    Raises the AppError of a part that does not answer; what is not filled by then is lacking still.
+    ``photos_per_call``: what the image tower takes at once; without it, what a call between deployments
+    carries. Raises the AppError of a part that does not answer; what is not filled by then is lacking still.
     """
     filled, unreadable = 0, dict[int, str]()
-    for start in range(0, len(image_ids), PHOTOS_AT_ONCE):
-        some = image_ids[start : start + PHOTOS_AT_ONCE]
+    per_call = photos_per_call or parts.args.embed_batch
+    at_once = max(PHOTOS_AT_ONCE // per_call, 1) * per_call
+    for start in range(0, len(image_ids), at_once):
+        some = image_ids[start : start + at_once]
         with parts.database.transaction() as session:
             claim = reindexing.claim(session, parts.model_key, some, parts.args.lease_s)
-        result = _fill_claim(parts, embedders, claim)
+        result = _fill_claim(parts, embedders, claim, per_call)
         filled += result.photos
         unreadable |= result.unreadable
     return Filled(filled, unreadable)
 
 
-def _fill_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim) -> Filled:
+def _fill_claim(parts: IndexingParts, embedders: BulkEmbedders, claim: Claim, per_call: int) -> Filled:
     if not claim.photos:
         return Filled()
     try:
         texts = texts_of(parts, embedders.text, claim, claim.photos)
-        vectors, unreadable = _vectors(parts, embedders, claim)
+        vectors, unreadable = _vectors(parts, embedders, claim, per_call)
         photos = [photo for photo in renewed(parts, claim, claim.photos) if photo.image_id in vectors]
         _write(parts, photos, vectors, texts)
-        return Filled(_finish(parts, claim, photos, vectors, texts), unreadable)
-    except BaseException:
-        with suppress(AppError), parts.database.transaction() as session:
-            work.release_metadata(session, claim.token, _ids(claim.photos), parts.args.retry_delay_s)
+        kept, late = _finish(parts, claim, photos, vectors, texts)
+    except BaseException:  # the write may have happened, in whole or in part
+        with suppress(AppError):
+            take_out(parts.vectors, [parts.version_id], _given_back(parts, claim))
         raise
+    take_out(parts.vectors, [parts.version_id], late)
+    return Filled(kept, unreadable)
 
 
 def _vectors(
-    parts: IndexingParts, embedders: BulkEmbedders, claim: Claim
+    parts: IndexingParts, embedders: BulkEmbedders, claim: Claim, per_call: int
 ) -> tuple[dict[int, Vector], dict[int, str]]:
     """The vector of each readable photo, from PostgreSQL where it is known; and why others have none."""
     with parts.database.transaction() as session:
@@ -83,8 +95,8 @@ def _vectors(
                 raise
             gone = isinstance(error, NotFound)
             unreadable[photo.image_id] = "The stored photo is gone." if gone else error.message
-    step, ids = parts.args.embed_batch, list(pixels)
-    for batch in (ids[start : start + step] for start in range(0, len(ids), step)):
+    ids = list(pixels)
+    for batch in (ids[start : start + per_call] for start in range(0, len(ids), per_call)):
         found = embedders.image.embed(np.stack([pixels[image_id] for image_id in batch]))
         vectors.update(zip(batch, found, strict=True))
     return vectors, unreadable
@@ -111,21 +123,21 @@ def _finish(
     photos: Sequence[ClaimedPhoto],
     vectors: Mapping[int, Vector],
     texts: Mapping[int, TextVector],
-) -> int:
-    """Keep the vectors and give all photos of the claim back, in one transaction; how many were kept.
-
-    A photo whose lease was lost is written anew by the worker of terms and texts.
-    """
+) -> tuple[int, Late]:
+    """Keep the vectors and give all photos of the claim back, in one transaction; how many were kept, and
+    what was written too late."""
     with parts.database.transaction() as session:
         ours = reindexing.lock_unchanged(session, claim.token, photos)
-        reindexing.renew_former(session, parts.model_key, _ids(ours))
+        reindexing.renew_former(session, parts.model_key, [photo.image_id for photo in ours])
         rows = [(photo.image_id, photo.photo_sha256, vectors[photo.image_id]) for photo in ours]
         embeddings.save(session, parts.model_key, rows)
         save_new(session, parts.model_key, ours, vectors, texts)
-        work.release_metadata(session, claim.token, _ids(claim.photos), 0)
+        late = late_writes.give_back(session, claim.token, shops_of(claim.photos))
         score_floors.note_change(session, parts.model_key, {photo.shop_id for photo in ours})
-    return len(ours)
+    return len(ours), late
 
 
-def _ids(photos: Sequence[ClaimedPhoto]) -> list[int]:
-    return [photo.image_id for photo in photos]
+def _given_back(parts: IndexingParts, claim: Claim) -> Late:
+    with parts.database.transaction() as session:
+        photos = shops_of(claim.photos)
+        return late_writes.give_back(session, claim.token, photos, parts.args.retry_delay_s)

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from db import embeddings, index_versions, photo_warnings, work
+from db import embeddings, index_versions, late_writes, photo_warnings, work
 from db.media import image_prefix
-from db.open_shops import not_deleting
 from db.photo_tags import TermState
 from db.vectors import VectorRecord
 from db.work import Claim, ClaimedPhoto
@@ -25,6 +24,7 @@ from serve_app.beside import Beside, Computed, left_out, note_change, note_embed
 from serve_app.index_parts import IndexingParts, by_shop, held, record_of, renewed, texts_of
 from serve_app.item_vectors import save_new
 from serve_app.judge_photos import NEAREST, Judgement, PhotoWarning, Vocabulary
+from serve_app.late_writes import shops_of, take_out
 from serve_app.photos import prepare_photo
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, BulkTextEmbedder, Pixels, Vector
 
@@ -226,12 +226,7 @@ def _reconcile(parts: IndexingParts, token: str, photos: list[ClaimedPhoto]) -> 
     if not photos:
         return
     with parts.database.transaction() as session:
-        gone = set(work.touch_lost(session, [photo.image_id for photo in photos], token))
-        shops = not_deleting(session, {photo.shop_id for photo in photos})
+        work.touch_lost(session, [photo.image_id for photo in photos], token)
+        late = late_writes.find(session, token, shops_of(photos))
         versions = index_versions.ids(session)
-    for shop_id, own in by_shop([photo for photo in photos if photo.image_id in gone]).items():
-        if shop_id in shops:
-            _delete_everywhere(parts, shop_id, [photo.image_id for photo in own])
-        else:  # its collections were dropped, and this write made one anew
-            for version_id in versions:
-                parts.vectors.drop(version_id, shop_id)
+    take_out(parts.vectors, versions, late)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from configs.serving import AuditArgs
-from db import index_repairs, index_truth
+from db import index_repairs, index_truth, late_writes
 from db.index_repairs import Held
-from db.open_shops import not_deleting
 from db.session import Database
 from db.vectors import VectorStore
 from models.errors import AppError
 from models.image import IndexVersion
+from serve_app.late_writes import take_out
 
 
 def nothing(_: int = 0) -> None:
@@ -97,9 +97,5 @@ def queue_damaged(parts: AuditParts, target: CollectionOf, image_ids: Collection
 
 def _finish(parts: AuditParts, target: CollectionOf, held: Held, delay_s: float = 0.0) -> None:
     with parts.database.transaction() as session:
-        gone = index_repairs.finish(session, held, delay_s)
-        open_shops = not_deleting(session, [target.shop_id])
-    if gone and not open_shops:  # its collections were dropped, and this write made one anew
-        parts.vectors.drop(target.version_id, target.shop_id)
-    elif gone:
-        parts.vectors.delete(target.version_id, target.shop_id, sorted(gone))
+        late = late_writes.give_back(session, held.token, dict.fromkeys(held.ids, target.shop_id), delay_s)
+    take_out(parts.vectors, [target.version_id], late)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from db import images, turns, work
+from db import images, late_writes, turns, work
+from db.late_writes import Late
 from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
@@ -295,7 +296,9 @@ def test_a_late_write_is_repaired(database: Database, photos: Photos) -> None:
         session.delete(session.get_one(Image, gone))
     deletion = claim_deleting(database)
     with database.transaction() as session:
-        assert work.touch_lost(session, ids(late), late.token) == {gone}
+        work.touch_lost(session, ids(late), late.token)
+        written = late_writes.find(session, late.token, dict.fromkeys(ids(late), photos.shop_id))
+        assert written == Late({photos.shop_id: [gone]}, set())
         assert work.finish_deleted(session, deletion.token, [deleting]) == 0, "it has to start over"
     assert ids(claim_deleting(database)) == [deleting]
     assert finish(database, Claim(winner.token, [p for p in winner.photos if p.image_id == busy])) == set()

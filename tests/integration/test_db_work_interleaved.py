@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, text
 
-from db import images, text_weights, work
+from db import images, late_writes, text_weights, work
 from db.session import Database
 from db.work import Claim
 from models.image import Image, ImageStatus
@@ -227,7 +227,10 @@ class Interleavings(RuleBasedStateMachine):
                 work.finish_metadata(session, token, worker.claim.photos)
             else:
                 done = work.finish_embedded(session, token, worker.claim.photos, VERSION)
-                for image_id in work.touch_lost(session, set(worker.ids) - done, token):
+                undone = dict.fromkeys(set(worker.ids) - done, self.shop.shop_id)
+                work.touch_lost(session, undone, token)
+                gone = late_writes.find(session, token, undone).gone
+                for image_id in gone.get(self.shop.shop_id, []):
                     self.index.pop(image_id, None)
 
     def _held(self, worker: Worker) -> set[int]:

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db import index_audits, index_repairs
+from db import index_audits, index_repairs, late_writes
+from db.late_writes import Late
 from db.vectors import VectorRecord
 from models.errors import Conflict
 from models.image import Embedding, Image, ImageStatus
@@ -211,7 +212,10 @@ def test_a_repair_that_outlives_its_lease_leaves_no_trace_of_itself(make_bench: 
     with bench.photos.database.transaction() as session:
         session.execute(text("DELETE FROM image WHERE id = :id"), {"id": gone})
     with bench.photos.database.transaction() as session:
-        assert index_repairs.finish(session, held) == {gone}
+        shops = dict.fromkeys(held.ids, bench.photos.shop_id)
+        assert late_writes.give_back(session, held.token, shops) == Late(
+            {bench.photos.shop_id: [gone]}, set()
+        )
     assert bench.photos.read(deleting).lease_token is None, "its deletion starts over"
     late = bench.photos.read(other)
     assert (late.lease_token, late.item_weight) == ("another", None)
