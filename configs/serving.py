@@ -221,6 +221,9 @@ class ReindexArgs(ClosedModel):
     """A new model beside the live one (`python -m scripts.reindex`)."""
 
     partition_photos: PositiveInt = Field(default=256, description="Photos per Ray task.")
+    embed_batch: PositiveInt = Field(
+        default=16, description="Photos per call to an actor; a GPU wants 128 to 256."
+    )
     actors: PositiveInt = Field(default=1, description="Actors that embed, each with a copy of the model.")
     actor_num_cpus: float = Field(default=0.3, ge=0, description="CPU share of each of them.")
     actor_num_gpus: float = Field(default=0.0, ge=0, description="GPU share of each of them.")

@@ -48,12 +48,16 @@ class Index:
 
 @dataclass
 class Tower:
-    """A photo's vector tells its brightness; ``seen``: how many photos were embedded."""
+    """A photo's vector tells its brightness; ``calls``: how many photos each had."""
 
-    seen: int = 0
+    calls: list[int] = field(default_factory=list)
+
+    @property
+    def seen(self) -> int:
+        return sum(self.calls)
 
     def embed(self, pixels: Pixels) -> Vector:
-        self.seen += len(pixels)
+        self.calls.append(len(pixels))
         return np.stack([vector_of(f"photo {int(one.mean())}") for one in pixels])
 
 
@@ -76,7 +80,7 @@ class Filling:
         (image_id,) = self.photos.add(status=status, photo_key=key, photo_sha256=sha256, name=f"dress {seed}")
         return image_id
 
-    def fill(self, *image_ids: int) -> Filled:
+    def fill(self, *image_ids: int, photos_per_call: int | None = None) -> Filled:
         database = self.photos.database
         parts = IndexingParts(
             database=database,
@@ -89,7 +93,7 @@ class Filling:
             geometry=ImageGeometry(8, 8),
             max_pixels=10_000,
         )
-        return fill_photos(parts, BulkEmbedders(self.tower, self.texts), image_ids)
+        return fill_photos(parts, BulkEmbedders(self.tower, self.texts), image_ids, photos_per_call)
 
     def missing(self) -> int:
         with self.photos.database.transaction() as session:
@@ -120,6 +124,15 @@ def test_index_and_database_get_the_same_vectors_once(filling: Filling) -> None:
     assert (row.status, row.lease_token, row.vector_revision) == (ImageStatus.EMBEDDED, None, 0)
     assert filling.fill(*ids) == Filled(0)
     assert filling.tower.seen == 5
+
+
+@pytest.mark.parametrize(("photos_per_call", "calls"), [(None, [2, 2, 1]), (4, [4, 1]), (200, [5])])
+def test_the_model_gets_as_many_photos_at_once_as_it_wants(
+    filling: Filling, photos_per_call: int | None, calls: list[int]
+) -> None:
+    ids = [filling.add(seed) for seed in range(5)]
+    assert filling.fill(*ids, photos_per_call=photos_per_call) == Filled(5)
+    assert filling.tower.calls == calls
 
 
 def test_where_text_has_a_weight_the_item_is_indexed_and_its_photo_not_embedded_again(
