@@ -29,6 +29,8 @@ def set_speed_variables() -> None:
     os.environ.setdefault(
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "serve_app.feed_connections:middlewares"
     )
+    # Ray would give every replica the priority of bulk work, 15, and that cannot be raised again.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
