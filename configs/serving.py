@@ -224,9 +224,12 @@ class ReindexArgs(ClosedModel):
     embed_batch: PositiveInt = Field(
         default=16, description="Photos per call to an actor; a GPU wants 128 to 256."
     )
+    max_tasks: PositiveInt = Field(default=2, description="Ray tasks in flight.")
     actors: PositiveInt = Field(default=1, description="Actors that embed, each with a copy of the model.")
     actor_num_cpus: float = Field(default=0.3, ge=0, description="CPU share of each of them.")
-    actor_num_gpus: float = Field(default=0.0, ge=0, description="GPU share of each of them.")
+    actor_num_gpus: float | None = Field(
+        default=None, ge=0, description="GPU share of each of them; None: 0.2 where there is a GPU."
+    )
     max_regression: float = Field(
         default=0.02, ge=0, le=1, description="Loss of recall@1, recall@10 or MRR@10 that stops the flip."
     )

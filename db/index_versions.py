@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from db.session import allow_long_statements
 from models.errors import ConfigurationError, Conflict
 from models.image import Embedding, Image, ImageStatus, IndexState, IndexVersion
+from models.score_floor import ScoreFloor
 from models.shop import Shop
 
 LOCK = 4_811_002
@@ -46,6 +47,20 @@ def of_model(session: Session, model_key: str) -> IndexVersion | None:
     """The newest version of that model, whatever its state."""
     query = select(IndexVersion).where(col(IndexVersion.model_key) == model_key)
     return session.scalars(query.order_by(col(IndexVersion.id).desc()).limit(1)).one_or_none()
+
+
+def newest_retired(session: Session) -> IndexVersion | None:
+    """Of those that answered once, the one that did so last."""
+    query = select(IndexVersion).where(
+        col(IndexVersion.state) == IndexState.RETIRED, col(IndexVersion.live_at).is_not(None)
+    )
+    return session.scalars(query.order_by(col(IndexVersion.live_at).desc()).limit(1)).one_or_none()
+
+
+def rested(session: Session, duration_s: float) -> bool:
+    """Whether no version went live for so long."""
+    since = func.now() - timedelta(seconds=duration_s)
+    return not session.scalar(select(exists().where(col(IndexVersion.live_at) > since)))
 
 
 def indexed_with(session: Session) -> str | None:
@@ -114,6 +129,23 @@ def give_up(session: Session, version_id: int) -> None:
     """Stop building: nothing more is written to the version. What it holds stays, to be used again."""
     own = and_(col(IndexVersion.id) == version_id, col(IndexVersion.state) == IndexState.BUILDING)
     session.execute(update(IndexVersion).where(own).values(state=IndexState.RETIRED))
+
+
+def shares_model(session: Session, version: IndexVersion) -> bool:
+    """Whether another version has the same model, and so the same vectors in PostgreSQL."""
+    other = col(IndexVersion.model_key) == version.model_key, col(IndexVersion.id) != version.id
+    return session.scalar(select(exists().where(*other))) is True
+
+
+def remove(session: Session, version_id: int, *, with_model: bool) -> None:
+    """Delete a retired version's row, and with it what is kept of its audits; ``with_model``: the score
+    floors of its model, too."""
+    own = col(IndexVersion.id) == version_id, col(IndexVersion.state) == IndexState.RETIRED
+    gone = delete(IndexVersion).where(*own).returning(col(IndexVersion.model_key))
+    model_key = session.scalar(gone.execution_options(synchronize_session=False))
+    if model_key is not None and with_model:
+        floors = delete(ScoreFloor).where(col(ScoreFloor.model_key) == model_key)
+        session.execute(floors.execution_options(synchronize_session=False))
 
 
 def missing(session: Session, model_key: str) -> int:

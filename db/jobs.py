@@ -113,9 +113,11 @@ def finish(session: Session, job: ClaimedJob, counts: dict[str, Any]) -> bool:
 def retry(session: Session, job_id: int) -> bool:
     """Queue a failed job again; false where there is no such failed job.
 
-    An import is sent again by its shop instead: what it was to read is gone.
+    An import is sent again by its shop instead: what it was to read is gone. A reindex is gone on with by
+    whoever gives its command again.
     """
-    failed = col(Job.status) == JobStatus.FAILED, col(Job.kind) != JobKind.IMPORT
+    others = [JobKind.IMPORT, JobKind.REINDEX]
+    failed = col(Job.status) == JobStatus.FAILED, col(Job.kind).not_in(others)
     change = update(Job).where(col(Job.id) == job_id, *failed)
     values: dict[str, Any] = {"status": JobStatus.QUEUED, "attempts": 0, "error": None, "finished_at": None}
     return session.execute(change.values(**values).returning(col(Job.id))).one_or_none() is not None

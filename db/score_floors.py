@@ -8,10 +8,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlmodel import col
@@ -102,6 +102,19 @@ def release(session: Session, claimed: ClaimedFloor, delay_s: float) -> None:
 def find(session: Session, shop_id: int, model_key: str) -> ScoreFloor | None:
     """The shop's floor under that model; None where none of its photos was ever embedded by it."""
     return session.get(ScoreFloor, (shop_id, model_key))
+
+
+def now(session: Session) -> datetime:
+    """By the database's clock."""
+    return session.execute(select(func.now())).scalar_one()
+
+
+def waiting(session: Session, model_key: str, since: datetime) -> int:
+    """How many floors of that model are not computed for what the catalogues were at that moment."""
+    own = col(ScoreFloor.model_key) == model_key, BEHIND, col(ScoreFloor.behind_since) <= since
+    open_shops = col(Shop.id) == col(ScoreFloor.shop_id), col(Shop.status) != ShopStatus.DELETING
+    query = select(func.count()).select_from(ScoreFloor).join(Shop, and_(*open_shops)).where(*own)
+    return session.scalar(query) or 0
 
 
 def _due(model_key: str, quiet_s: float, at_most_s: float) -> Any:

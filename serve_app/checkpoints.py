@@ -96,7 +96,7 @@ def resolve_checkpoint(
         directory = directory.resolve()
         _require_complete(directory)
         return ResolvedCheckpoint(directory, directory.name, files_digest(directory))
-    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+    if looks_like_directory(model):
         raise ConfigurationError(
             f"The model directory {model!r} does not exist. Set model: to a directory with a CLIP checkpoint "
             f"or to a hub name such as {FASHION_CLIP}."
@@ -106,6 +106,12 @@ def resolve_checkpoint(
         snapshot = _download(model, revision, timeout_s, allow_download)
     _require_complete(snapshot)
     return ResolvedCheckpoint(snapshot, model, snapshot.name)
+
+
+def looks_like_directory(model: str) -> bool:
+    """Whether no hub name is meant, be it there or not."""
+    named = model.startswith((".", "/", "~")) or model.count("/") > 1
+    return named or Path(model).expanduser().is_dir()
 
 
 def files_digest(directory: Path) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 from ray.serve._private.api import _get_global_client
-from ray.serve.schema import ServeInstanceDetails
+from ray.serve.api import _run
+from ray.serve.schema import ApplicationStatus, ServeInstanceDetails
 
 from models.errors import ConfigurationError
 from serve_app.context import ServingContext, model_app_name
@@ -32,13 +33,26 @@ def build_model_app(context: ServingContext, options: dict[str, dict[str, Any]] 
 
 
 def deploy_model_app(context: ServingContext, main_app: str = MAIN_APP) -> None:
-    """Serve the context's model, with the options that the main application's embedders have now.
+    """Have the context's model served, with the options that the main application's embedders have now.
 
-    Returns once both towers run. One that runs already stays, or is brought up to date. Raises
-    ConfigurationError where the main application does not run, RuntimeError where the towers do not start.
+    Does not wait for it. One that runs already stays. Raises ConfigurationError where the main application
+    does not run.
     """
+    name = model_app_name(context.version_id)
+    if serve.status().applications.get(name) is not None and is_served(context.version_id):
+        return
     app = build_model_app(context, running_options(main_app))
-    serve.run(app, name=model_app_name(context.version_id), route_prefix=None)
+    _run(app, _blocking=False, name=name, route_prefix=None)
+
+
+def is_served(version_id: int) -> bool:
+    """Whether both towers run. Raises ConfigurationError where they cannot start."""
+    app = serve.status().applications.get(model_app_name(version_id))
+    if app is not None and app.status is ApplicationStatus.DEPLOY_FAILED:
+        reasons = [one.message for one in app.deployments.values() if one.message] or [app.message]
+        last = reasons[0].strip().splitlines()[-1:]
+        raise ConfigurationError(f"The embedders of version {version_id} do not start: {' '.join(last)}")
+    return app is not None and app.status is ApplicationStatus.RUNNING
 
 
 def delete_model_app(version_id: int) -> None:

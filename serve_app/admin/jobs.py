@@ -36,7 +36,7 @@ class JobView(ShopRecordView, model=Job):
 
     @action("retry", "Retry failed")
     async def retry(self, request: Request) -> Response:
-        others = "left alone: did not fail, or imports, which their shop sends again"
+        others = "left alone: did not fail, or imports, which their shop sends again, or of scripts.reindex"
         return await self.each_selected(request, retry_job, "queued again", others)
 
     @action("cancel", "Cancel imports")

@@ -116,6 +116,11 @@ class Indexer:
         """What batch scripts need to run tasks beside the service."""
         return self._context
 
+    async def versions(self) -> tuple[int, list[int]]:
+        """The index version of the main application's own model, and those that new photos are written to."""
+        written = [one for one in (self._versions.live, self._versions.beside) if one is not None]
+        return self._context.version_id, [one.parts.version_id for one in written]
+
     async def backlog(self) -> dict[str, Any]:
         """Counts of photos by state, and the age of the oldest one that waits."""
         return asdict(await self._database.run(work.backlog))
