@@ -24,7 +24,7 @@ from db.vector_transfer import KeptVector
 from models.errors import AppError, InvalidInput, NotFound
 from models.image import IndexVersion
 from scripts.console import log, out
-from scripts.named_database import named_database
+from scripts.named_database import existing_database
 from scripts.vectors_file import ROWS_PER_GROUP, schema, table
 
 
@@ -32,12 +32,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     load_dotenv(".env")
     try:
-        with named_database(arguments.data_dir) as url:
-            database = Database(url, connections=1)
-            try:
-                done = export(database, arguments.file, arguments.shop, arguments.model_key)
-            finally:
-                database.close()
+        with existing_database(arguments.data_dir) as database:
+            done = export(database, arguments.file, arguments.shop, arguments.model_key)
     except AppError as error:
         log.print(f"error: {error.message}", markup=False)
         return 2

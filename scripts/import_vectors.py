@@ -27,7 +27,7 @@ from models.errors import AppError, InvalidInput, NotFound
 from models.image import IndexState, IndexVersion
 from scripts.console import log, out
 from scripts.export_vectors import shop_of
-from scripts.named_database import named_database
+from scripts.named_database import existing_database
 from scripts.vectors_file import Array, VectorRow, VectorsFile
 from serve_app.checkpoints import model_key
 from serve_app.photos import PREPROCESSING_VERSION
@@ -56,12 +56,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     load_dotenv(".env")
     try:
-        with named_database(arguments.data_dir) as url:
-            database = Database(url, connections=1)
-            try:
-                result, stored = _carry_out(database, arguments)
-            finally:
-                database.close()
+        with existing_database(arguments.data_dir) as database:
+            result, stored = _carry_out(database, arguments)
     except AppError as error:
         log.print(f"error: {error.message}", markup=False)
         return 2

@@ -9,6 +9,8 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from configs.settings import Settings
+from db.migrate import upgrade
+from db.session import Database
 from models.errors import ConfigurationError
 from serve_app.data_directory import DataDirectory
 from serve_app.local_services import LocalPostgres
@@ -36,3 +38,20 @@ def named_database(data_dir: Path | None) -> Iterator[str | URL]:
         yield server.start()
     finally:
         server.stop()
+
+
+@contextmanager
+def existing_database(data_dir: Path | None, connections: int = 1) -> Iterator[Database]:
+    """The same opened, with this release's tables; for commands that make no sense on a new one.
+
+    Raises ConfigurationError, also for a directory that no service ever used.
+    """
+    if data_dir is not None and not (DataDirectory(data_dir).path / "postgres").is_dir():
+        raise ConfigurationError(f"{data_dir} is no data directory of a service. Check --data-dir.")
+    with named_database(data_dir) as url:
+        upgrade(url)
+        database = Database(url, connections=connections)
+        try:
+            yield database
+        finally:
+            database.close()

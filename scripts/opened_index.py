@@ -11,12 +11,11 @@ from pathlib import Path
 from configs.serving import AppArgs
 from configs.settings import Settings
 from db import index_truth, index_versions
-from db.migrate import upgrade
 from db.session import Database, allow_long_statements
 from db.vectors import VectorStore
 from models.errors import ConfigurationError, NotFound
 from models.image import IndexVersion
-from scripts.named_database import named_database
+from scripts.named_database import existing_database
 from serve_app.data_directory import DataDirectory
 from serve_app.local_services import LocalChroma
 
@@ -58,13 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def opened_index(arguments: argparse.Namespace) -> Iterator[OpenedIndex]:
     """Raises ConfigurationError where nothing names the servers."""
     args = _configured(arguments.config)
-    with named_database(arguments.data_dir) as url, _chroma(arguments.data_dir) as address:
-        upgrade(url)
-        database = Database(url, connections=2)
-        try:
-            yield OpenedIndex(database, VectorStore(address, args.collection), args)
-        finally:
-            database.close()
+    with (
+        existing_database(arguments.data_dir, connections=2) as database,
+        _chroma(arguments.data_dir) as address,
+    ):
+        yield OpenedIndex(database, VectorStore(address, args.collection), args)
 
 
 def collections(index: OpenedIndex, email: str | None, version_id: int | None) -> list[ShopCollection]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from models.errors import InvalidInput
+from scripts.console import log
 
 
 class BrokenRowsFile:
@@ -46,6 +47,10 @@ def broken_rows_file(path: Path | None) -> Iterator[BrokenRowsFile | None]:
             part.unlink()
         else:
             part.replace(path)
+            log.print(
+                f"The broken rows are in {path}: correct them, and import it with the photos it names.",
+                markup=False,
+            )
 
 
 def _without_header(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from models.import_job import ImportOptions
 from models.job import Job
 from scripts.importing.feed_source import FeedSource
 from scripts.importing.target import Sent, counted
-from scripts.named_database import named_database
+from scripts.named_database import existing_database
 from serve_app.data_directory import DataDirectory
 from serve_app.import_feed import ReceivedFeed, enqueue
 from serve_app.import_jobs import broken_rows_chunks, view_of
@@ -59,13 +59,9 @@ class Directly:
 @contextmanager
 def directly(data_dir: Path | None, email: str, idempotency_key: str | None) -> Iterator[Directly]:
     """Raises ConfigurationError where nothing names database and media store, NotFound for the shop."""
-    with named_database(data_dir) as url:
+    with existing_database(data_dir) as database:
         media = MediaStore(_media_url(data_dir))
-        database = Database(url, connections=1)
-        try:
-            yield Directly(database, media, _shop_id(database, email), idempotency_key)
-        finally:
-            database.close()
+        yield Directly(database, media, _shop_id(database, email), idempotency_key)
 
 
 def _media_url(data_dir: Path | None) -> str:

@@ -67,8 +67,7 @@ class ImportRun:
 
     def _keep_broken(self, job: JobDetail) -> None:
         if self._broken is not None:
-            self._broken.add(self._target.errors(job.id))
-            return
+            return self._broken.add(self._target.errors(job.id))
         log.print(
             f"{job.counts.failed:,} rows are broken: --job {job.id} --errors FILE writes them as CSV.",
             markup=False,

@@ -64,13 +64,14 @@ class OverHttp:
 @contextmanager
 def over_http(url: str, key: str, idempotency_key: str | None) -> Iterator[OverHttp]:
     """Raises ConfigurationError for an address that is none."""
+    wrong = ConfigurationError("--url is no address, or the key no key: http://127.0.0.1:8000, sk_…")
     try:
         client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE)
     except (httpx.InvalidURL, UnicodeError):
-        raise ConfigurationError(
-            "--url is no address, or the key no key: http://127.0.0.1:8000, sk_…"
-        ) from None
+        raise wrong from None
     with client:
+        if client.base_url.scheme not in ("http", "https"):
+            raise wrong
         yield OverHttp(client, idempotency_key)
 
 

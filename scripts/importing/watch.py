@@ -64,6 +64,8 @@ def summary(job: JobDetail) -> str:
         if name in {"created", "updated", "unchanged", "failed", "removed"} and (value or name == "failed")
     )
     reason = f": {job.error.detail}" if job.error is not None else ""
+    if job.status is JobStatus.SUCCEEDED and not counts.rows:
+        reason = ", but its feed has no rows: check what wrote it"
     return f"Job {job.id} {job.status.value}{reason} ({counts.rows or counts.checked:,} rows: {figures})."
 
 

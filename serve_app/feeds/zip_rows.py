@@ -16,6 +16,7 @@ from serve_app.feeds.limits import FeedLimits
 from serve_app.feeds.photo_sources import FindPhoto
 from serve_app.feeds.zip_directory import DAMAGED, ZipDirectory, folder, stem, unreadable
 
+WORKBOOKS = {"[Content_Types].xml", "META-INF/manifest.xml"}
 FEED_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 # heic is refused with its reason when the photo is read, rather than overlooked.
 PHOTO_SUFFIXES = (
@@ -45,8 +46,8 @@ def read_zip(source: BinaryIO, limits: FeedLimits, read_member: ReadMember) -> I
 
 def _feed(directory: ZipDirectory) -> ZipInfo | None:
     names = {one.filename for one in directory.members}
-    if "[Content_Types].xml" in names:
-        raise FeedUnreadable('The file is an Excel workbook. Save it as "CSV UTF-8" and send that.')
+    if names & WORKBOOKS:
+        raise FeedUnreadable('The file is a workbook of a spreadsheet. Save it as "CSV UTF-8" and send that.')
     feeds = [one for one in directory.members if _suffix(one) in FEED_SUFFIXES]
     feeds = feeds or [one for one in directory.members if _suffix(one) == ".txt"]
     if len(feeds) > 1:
