@@ -24,7 +24,7 @@ from db.session import Database
 from db.vectors import VectorStore
 from models.errors import AppError, ConfigurationError, InvalidInput
 from scripts.console import log, out
-from scripts.join_service import APP_NAME, join_service
+from scripts.join_service import join_service
 from scripts.named_database import named_database
 from scripts.reindexing.show import show_outcome, show_versions, watching
 from serve_app.checkpoints import looks_like_directory
@@ -39,7 +39,11 @@ STOPPED_BY_GATE = 3
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    for name in ("revision", "no_flip", "force"):
+        if getattr(arguments, name) and not arguments.model:
+            parser.error(f"--{name.replace('_', '-')} goes with --model")
     load_dotenv(".env")
     stop = threading.Event()
     _stop_on_signals(stop)
@@ -71,15 +75,15 @@ def _stop_on_signals(stop: threading.Event) -> None:
 
 
 def _change(arguments: argparse.Namespace, stop: threading.Event) -> int:
-    from ray import serve
+    from scripts.reindexing.cluster import service_args
 
-    context = serve.get_deployment_handle("Indexer", APP_NAME).context.remote().result(timeout_s=30)
-    model = _checked_model(arguments, context.args) if arguments.model else None
+    args = service_args()
+    model = _checked_model(arguments, args) if arguments.model else None
     database = Database.configured(connections=4)
     try:
         request = _request(arguments, model)
         with watching(as_json=arguments.json) as watcher, holding(database, request, stop) as hold:
-            parts = _parts(arguments, context.args, database, watcher, hold)
+            parts = _parts(arguments, args, database, watcher, hold)
             if arguments.prune or arguments.abort:
                 done: Outcome | list[int] = prune(parts, hold) if arguments.prune else [_abort(parts)]
             elif arguments.rollback:

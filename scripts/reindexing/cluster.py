@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
+from typing import Any
 
 import httpx
 from ray import serve
@@ -11,6 +12,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from configs.serving import AppArgs
 from models.errors import ConfigurationError, DependencyTimeout, DependencyUnavailable
 from models.image import IndexVersion
 from scripts.join_service import APP_NAME
@@ -77,11 +79,22 @@ class RunningModels:
         return serve.get_deployment_handle(f"{which}Embedder", app_name=app)
 
     def _versions(self) -> tuple[int, list[int]]:
-        indexer = serve.get_deployment_handle("Indexer", APP_NAME)
-        try:
-            main, written = indexer.versions.remote().result(timeout_s=TIMEOUT_S)
-        except TimeoutError:
-            raise DependencyTimeout("The Indexer did not answer in time.") from None
-        except (RayError, RayServeException) as error:
-            raise DependencyUnavailable("The Indexer does not answer.") from error
+        main, written = _asked("versions")
         return main, written
+
+
+def service_args() -> AppArgs:
+    """How the service is configured. Raises DependencyUnavailable or DependencyTimeout."""
+    args: AppArgs = _asked("context").args
+    return args
+
+
+def _asked(method: str) -> Any:
+    """What the Indexer answers."""
+    try:
+        indexer = serve.get_deployment_handle("Indexer", APP_NAME)
+        return getattr(indexer, method).remote().result(timeout_s=TIMEOUT_S)
+    except TimeoutError:
+        raise DependencyTimeout("The Indexer did not answer in time. Try again.") from None
+    except (RayError, RayServeException) as error:
+        raise DependencyUnavailable("The Indexer does not answer: is the service ready?") from error

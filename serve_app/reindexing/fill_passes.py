@@ -16,6 +16,7 @@ from serve_app.reindexing.parts import Partitions, ReindexParts
 PAGE_PHOTOS = 2_048
 WAIT_S = 0.5
 LONGEST_PAUSE_S = 30.0
+LONGEST_REST_S = 5.0  # between two passes that find the same photos under work
 PATIENCE_S = 600.0
 
 
@@ -34,9 +35,15 @@ class FillPasses:
         """Raises DependencyUnavailable where nothing could be filled for ten minutes, ConfigurationError
         where the model cannot be loaded, and what ``Hold.keep`` raises."""
         self.unreadable = {}
-        self._progress_at = time.monotonic()
-        while self._one_pass():
-            self._hold.rest(WAIT_S)
+        before = self._progress_at = time.monotonic()
+        rest_s = WAIT_S
+        while lacking := self._one_pass():
+            self._give_up_if_stuck(
+                f"{lacking} photos lack a vector, and somebody works on them all the time."
+            )
+            moved, before = self._progress_at > before, self._progress_at
+            rest_s = WAIT_S if moved else min(LONGEST_REST_S, 2 * rest_s)
+            self._hold.rest(rest_s)
 
     def _one_pass(self) -> int:
         """How many photos lacked a vector when they were looked at, without those that cannot have one."""
@@ -85,13 +92,16 @@ class FillPasses:
         """The partition's photos are lacking still, so that the next pass takes them."""
         if isinstance(error, ConfigurationError):
             raise error
-        if time.monotonic() - self._progress_at > PATIENCE_S:
-            raise DependencyUnavailable(
-                f"No photo could be filled for {PATIENCE_S / 60:g} minutes: {error.message} Give the same "
-                "command again to go on."
-            )
+        self._give_up_if_stuck(error.message)
         self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s or 1.0)
         self._parts.watcher.note(f"tried again in a moment: {error.message}")
+
+    def _give_up_if_stuck(self, reason: str) -> None:
+        if time.monotonic() - self._progress_at > PATIENCE_S:
+            raise DependencyUnavailable(
+                f"No photo could be filled for {PATIENCE_S / 60:g} minutes: {reason} Give the same command "
+                "again to go on."
+            )
 
     def _tell(self) -> None:
         self._hold.keep()

@@ -27,6 +27,7 @@ ANSWER_PATIENCE_S = 60.0
 ANSWERS = 5
 LOOK_S = 0.3
 IDS_AT_ONCE = 20_000
+MAX_SHOWN_SHOPS = 20
 
 
 def reindex(parts: ReindexParts, hold: Hold, model: ServedModel, options: Options) -> Outcome:
@@ -40,6 +41,7 @@ def reindex(parts: ReindexParts, hold: Hold, model: ServedModel, options: Option
     if live is None:
         raise Conflict("There is no live index version yet: start the service once.")
     if live.model_key == model.key:
+        _deploy(parts, hold, ServingContext(parts.args, model, id_of(live)))
         _wait_for_answers(parts, hold, model)
         return Outcome("live", id_of(live), model.key)
     if known is not None and known.state is IndexState.RETIRED:
@@ -48,10 +50,8 @@ def reindex(parts: ReindexParts, hold: Hold, model: ServedModel, options: Option
         version = index_versions.begin(session, model.key, model.dimension, model.source, model.revision)
     hold.note(version_id=version.id, model_key=model.key)
     context = ServingContext(parts.args, model, id_of(version))
-    if context.version_id != parts.models.main_version():
-        _phase(parts, hold, "starting the model")
-        parts.models.deploy(context)
-        wait_for_writes(parts, hold, context.version_id)
+    _deploy(parts, hold, context)
+    wait_for_writes(parts, hold, context.version_id)
     with parts.models.partitions(context) as partitions:
         passes = FillPasses(parts, hold, partitions, model.key)
         return _Way(parts, hold, options, passes).to_the_end(live, version, model)
@@ -138,6 +138,13 @@ def _forget_former(parts: ReindexParts, hold: Hold, model_key: str) -> None:
         score_floors.note_change(session, model_key, shops)
 
 
+def _deploy(parts: ReindexParts, hold: Hold, context: ServingContext) -> None:
+    """Unless the main application itself serves the model."""
+    _phase(parts, hold, "starting the model")
+    if context.version_id != parts.models.main_version():
+        parts.models.deploy(context)
+
+
 def _wait_for_answers(parts: ReindexParts, hold: Hold, model: ServedModel) -> None:
     """Until several requests in a row are answered by the model: each Ingress follows for itself."""
     _phase(parts, hold, "answers")
@@ -163,6 +170,6 @@ def _phase(parts: ReindexParts, hold: Hold, name: str) -> None:
 
 
 def _summary(report: GateReport) -> dict[str, object]:
-    """Of the shops only those that lose."""
+    """Of the shops only those that lose, the first of them."""
     whole = report.as_json()
-    return whole | {"shops": [shop for shop in whole["shops"] if shop["regressions"]]}
+    return whole | {"shops": [shop for shop in whole["shops"] if shop["regressions"]][:MAX_SHOWN_SHOPS]}

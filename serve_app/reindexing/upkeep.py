@@ -61,7 +61,10 @@ def prune(parts: ReindexParts, hold: Hold) -> list[int]:
                 f"The live version answers since less than {PRUNE_AFTER_S:g} s: requests may end on the "
                 "former one. Try again in a minute."
             )
+        live = index_versions.live(session)
         retired = [one for one in index_versions.all_versions(session) if one.state is IndexState.RETIRED]
+    if live is not None and parts.models.main_version() == live.id:
+        parts.models.remove(live.id)  # left by a flip before the service was started anew
     for number, version in enumerate(retired):
         parts.watcher.phase(f"removing version {version.id}")
         _remove(parts, hold, version, lambda done, total: parts.watcher.progress(done, total))

@@ -93,7 +93,7 @@ class Cluster:
         self.served.discard(version_id)
 
     def written(self) -> set[int]:
-        return self.served
+        return self.served | {self.main_version()}
 
     def texts(self, version: IndexVersion) -> Towers:
         return self.towers[version.model_key]
