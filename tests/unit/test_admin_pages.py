@@ -296,6 +296,20 @@ def test_a_failed_job_is_retried(staff: Browser, shelf: Shelf, service: FakeServ
     assert len(staff.audited("job.retry")) == 1
 
 
+def test_a_reindex_is_shown_and_left_to_its_command(staff: Browser, service: FakeService) -> None:
+    counts = {"phase": "comparing", "filled": 1234}
+    job = Job(kind=JobKind.REINDEX, status=JobStatus.FAILED, error="recall@1 falls", counts=counts)
+    with service.database.transaction() as session:
+        session.add(job)
+        session.flush()
+    page = staff.get(f"/job/details/{job.id}").text
+    assert "recall@1 falls" in page
+    assert "1234" in page
+    assert staff.get("/job/list").status_code == 200
+    said = "1 job left alone: did not fail, or imports, which their shop sends again, or of scripts.reindex."
+    assert staff.act("job", "retry", job.id or 0) == said
+
+
 def test_an_import_is_cancelled(staff: Browser, shop: ShopClient, service: FakeService) -> None:
     request = ImportRequest(source=new_source_key(shop.shop_id), size_bytes=1, sha256="0" * 64)
     with service.database.transaction() as session:
