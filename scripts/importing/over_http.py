@@ -70,7 +70,7 @@ def over_http(url: str, key: str, idempotency_key: str | None) -> Iterator[OverH
     except (httpx.InvalidURL, UnicodeError):
         raise wrong from None
     with client:
-        if client.base_url.scheme not in ("http", "https"):
+        if client.base_url.scheme not in ("http", "https") or not client.base_url.host:
             raise wrong
         yield OverHttp(client, idempotency_key)
 

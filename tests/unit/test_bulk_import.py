@@ -359,6 +359,34 @@ def test_nothing_is_sent_for_a_mistake(
     assert asked == []
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", ""])
+def test_an_address_that_is_none_is_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    (tmp_path / "feed.csv").write_bytes(FEED)
+    monkeypatch.setattr(over_http, "PAUSES_S", ())
+    assert run(monkeypatch, str(tmp_path / "feed.csv"), "--url", url) == 2
+    assert "--url is no address" in capsys.readouterr().err
+
+
+def test_a_directory_that_no_service_used_is_not_made_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "feed.csv").write_bytes(FEED)
+    where = "--email", "me@rose.example", "--data-dir", str(tmp_path / "data")
+    assert run(monkeypatch, str(tmp_path / "feed.csv"), *where) == 2
+    assert "Check --data-dir" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_feed_without_rows_is_told(shop: ShopClient) -> None:
+    sent = shop.request("POST", "/api/image-collection/bulk/", files={"file": FEED}).json()
+    none = JobDetail.model_validate(sent | {"status": "succeeded"})
+    assert "no rows" in watch.summary(none)
+    one = none.model_copy(update={"counts": none.counts.model_copy(update={"rows": 1})})
+    assert "no rows" not in watch.summary(one)
+
+
 def test_a_photo_that_goes_while_it_is_sent(
     directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
