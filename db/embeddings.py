@@ -21,7 +21,27 @@ LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
 def stored(
     session: Session, photos: Sequence[ClaimedPhoto], model_key: str
 ) -> dict[int, NDArray[np.float32]]:
-    """Vectors that are known already, by image id: of the same photo (sha256) in the same shop."""
+    """Vectors that are known already, by image id: the photo's own, else that of the same photo (sha256) in
+    the same shop. Of two such photos each keeps its own, where vectors were imported."""
+    ids = {photo.image_id: photo.photo_sha256 for photo in photos}
+    if not ids:
+        return {}
+    own = (
+        select(col(Embedding.image_id), col(Embedding.photo_sha256), col(Embedding.vector))
+        .where(col(Embedding.model_key) == model_key)
+        .where(col(Embedding.image_id).in_(ids))
+    )
+    found = {
+        image_id: _array(vector)
+        for image_id, sha256, vector in session.execute(own)
+        if sha256 == ids[image_id]
+    }
+    return found | _of_twins(session, [one for one in photos if one.image_id not in found], model_key)
+
+
+def _of_twins(
+    session: Session, photos: Sequence[ClaimedPhoto], model_key: str
+) -> dict[int, NDArray[np.float32]]:
     if not photos:
         return {}
     query = (

@@ -194,10 +194,21 @@ class VectorStore:
         """Whether the shop has a collection in that index version."""
         with _translated():
             try:
-                self._connected().get_collection(_name(version_id, shop_id), embedding_function=None)
+                name = _name(version_id, shop_id) + self._suffix
+                self._connected().get_collection(name, embedding_function=None)
             except NotFoundError:
                 return False
             return True
+
+    def dimension(self, version_id: int, shop_id: int) -> int | None:
+        """The only one that the collection takes, even once it is empty; None where it never had a vector."""
+        with _translated(), suppress(NotFoundError):
+            name = _name(version_id, shop_id) + self._suffix
+            known: int | None = (
+                self._connected().get_collection(name, embedding_function=None)._model.dimension
+            )
+            return known
+        return None
 
     def drop(self, version_id: int, shop_id: int) -> None:
         """Remove the shop's collection, if there is one, and what was built beside it."""

@@ -12,7 +12,7 @@ from models.errors import AppError, Conflict
 from models.image import IndexVersion
 from serve_app.compare_index import Comparison, Report
 from serve_app.reach_index import check_reach
-from serve_app.rebuild_index import rebuild
+from serve_app.rebuild_index import rebuild, rebuild_beside
 from serve_app.repair_index import AuditParts, CollectionOf
 
 
@@ -70,9 +70,27 @@ def remove_foreign(parts: AuditParts, collections: Sequence[tuple[int, int]]) ->
 def _compare(parts: AuditParts, target: CollectionOf, repair: bool) -> Report:
     if repair:
         parts.vectors.settle_swap(target.version_id, target.shop_id)
+        if _has_other_dimension(parts, target):
+            return _replace(parts, target)
     comparison = Comparison(parts, target, repair=repair)
     report = comparison.run()
     check_reach(parts, target, comparison.sample, report, repair=repair)
+    return report
+
+
+def _has_other_dimension(parts: AuditParts, target: CollectionOf) -> bool:
+    known = parts.vectors.dimension(target.version_id, target.shop_id)
+    return known is not None and known != target.version.dimension
+
+
+def _replace(parts: AuditParts, target: CollectionOf) -> Report:
+    """Chroma takes no vector of the right dimension into such a collection: it is made anew beside."""
+    report = Comparison(parts, target, repair=False).run()
+    after = rebuild_beside(parts, target)
+    if _has_other_dimension(parts, target):  # the shop has no photo, and so nothing was swapped in
+        parts.vectors.drop(target.version_id, target.shop_id)
+    report.rebuilt, report.busy = True, after.busy
+    report.repaired = report.found - (after.found - after.repaired)
     return report
 
 

@@ -142,6 +142,12 @@ def test_a_known_photo_is_found_within_its_shop_and_model(database: Database, ph
         assert {image_id: vector.tolist() for image_id, vector in found.items()} == {old: [1, 0], new: [1, 0]}
         assert embeddings.stored(session, wanted, "other") == {}
         assert embeddings.stored(session, [], MODEL) == {}
+        embeddings.save(session, MODEL, [(new, SHA, unit(0, 1))])
+        both = {old: [1, 0], new: [0, 1]}
+        for order in (wanted, wanted[::-1]):
+            found = embeddings.stored(session, order, MODEL)
+            assert {image_id: vector.tolist() for image_id, vector in found.items()} == both
+        assert embeddings.stored(session, [claimed(shop, new, "c" * 64)], MODEL) == {}
 
 
 @pytest.fixture

@@ -68,6 +68,32 @@ def hurt(bench: Bench, image_id: int, damage: str) -> None:
         bench.put([replace(entry, vector=unit(image_id, 1))])
 
 
+@pytest.mark.parametrize("entries", [3, 0])
+def test_a_collection_of_another_dimension_is_made_anew(make_bench: MakeBench, entries: int) -> None:
+    """As a Chroma directory of another installation has them; Chroma refuses to write into it."""
+    bench = make_bench()
+    ids = bench.add(3)
+    bench.store.drop(*bench.place)
+    bench.put([VectorRecord(one, unit(one)[:8], "0" * 64) for one in ids])
+    bench.store.delete(*bench.place, ids[entries:])
+    found = bench.audit()
+    assert found.found.total() == 3
+    repaired = bench.audit(repair=True)
+    assert (repaired.found, repaired.repaired) == (found.found, found.found)
+    assert (repaired.left, repaired.rebuilt) == (0, True)
+    bench.assert_equal()
+
+
+def test_a_collection_of_another_dimension_goes_where_the_shop_has_no_photo(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.put([VectorRecord(10**8, unit(1)[:8], "0" * 64)])
+    assert bench.audit(repair=True).left == 0
+    assert not bench.store.exists(*bench.place)
+    bench.upload(1)
+    bench.work()
+    bench.assert_equal()
+
+
 def test_repair_beside_uploads_deletions_and_changes_loses_nothing(make_bench: MakeBench) -> None:
     bench = make_bench()
     kept, deleted = bench.add(12), bench.add(12)

@@ -18,7 +18,7 @@ from models.index_audit import Finding
 from models.search import Hit
 from serve_app.audit_index import rebuild_collection
 from serve_app.ports import Vector
-from tests.audit_bench import Bench, MakeBench, make_bench, quick_rounds
+from tests.audit_bench import Bench, MakeBench, make_bench, quick_rounds, unit
 
 __all__ = ["make_bench", "quick_rounds"]
 TOO_FEW_LINKS = CollectionArgs(max_neighbors=2, ef_construction=2, ef_search=2)
@@ -179,4 +179,11 @@ def test_a_shop_without_photos_needs_no_collection(make_bench: MakeBench) -> Non
     bench = make_bench()
     assert rebuild_collection(bench.parts, bench.version, bench.photos.shop_id).photos == 0
     assert not bench.store.exists(*bench.place)
+    bench.assert_equal()
+
+
+def test_a_collection_of_a_shop_without_photos_is_emptied(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.put([VectorRecord(10**8, unit(1), "0" * 64)])
+    assert rebuild_collection(bench.parts, bench.version, bench.photos.shop_id).left == 0
     bench.assert_equal()
