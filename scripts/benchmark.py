@@ -1,9 +1,10 @@
-"""Measure bulk work against the bare model, and what it does to shoppers.
+"""Measure bulk work: its rate against the bare model's, its memory, and what it does to shoppers.
 
     python -m scripts.benchmark bulk --check
 
-Each starts a service of its own, in a temporary directory, with a model of FashionCLIP's exact shape and
-random weights (--model names another). With --check it ends with status 1 where a limit is missed.
+Each starts services of its own, in a temporary directory, with a model of FashionCLIP's exact shape and
+random weights (--model names another; memory takes the bundled one). With --check it ends with status 1
+where a limit is missed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import AppError
-from scripts.benchmarks import bulk, fairness, latency
+from scripts.benchmarks import bulk, fairness, latency, memory
 from scripts.console import log, out
 from scripts.measurement.report import Figure
 
@@ -65,6 +66,10 @@ def _latency(directory: Path, arguments: argparse.Namespace) -> Measured:
     return latency.measure(directory, arguments.model, arguments.requests, rounds, clients)
 
 
+def _memory(directory: Path, arguments: argparse.Namespace) -> Measured:
+    return memory.measure(directory, arguments.model, tuple(arguments.lines))
+
+
 def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m scripts.benchmark", description=summary)
@@ -79,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--requests", type=int, default=1200, help="requests of each kind (default: 1200)")
     own.add_argument("--rounds", type=int, default=3, help="rounds that they are cut into (default: 3)")
     own.add_argument("--clients", type=int, nargs="+", default=[1, 4], help="at a time (default: 1 4)")
+    own = _kind(kinds, "memory", _memory, memory.__doc__)
+    own.add_argument(
+        "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"
+    )
     return parser
 
 
@@ -91,7 +100,7 @@ def _kind(kinds: Any, name: str, measure: Any, text: str | None) -> argparse.Arg
     )
     own.set_defaults(measure=measure)
     own.add_argument(
-        "--model", help="a checkpoint's directory (default: random weights, FashionCLIP's shape)"
+        "--model", help="a checkpoint's directory (default: random weights, FashionCLIP's shape; see above)"
     )
     own.add_argument("--check", action="store_true", help="end with status 1 where a limit is missed")
     own.add_argument("--json", action="store_true", help="one JSON object on standard output")

@@ -5,6 +5,10 @@ the machine is never the same for long; a rate is the median of its rounds. A ro
 loop over prepared pixels in a process by itself, while the service is idle. A round of bulk work begins with
 the commit of its photos' rows and ends with the last one's `embedded`, the pipeline's start and end included.
 The rest of it (files, decoding, PostgreSQL, Chroma, Serve) may use the machine's other cores.
+
+A third kind of round is a shop's whole import: a ZIP of the same photos and a feed that names them, over
+HTTP. Its rate is that of its job, from the first work on it to its end (the feed checked, the rows stored,
+all photos embedded, all cleaned up); beside it stands the rate from the first byte sent.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +27,7 @@ from sqlalchemy import text
 
 from scripts.benchmarks.backlog import plant
 from scripts.benchmarks.bare_model import BareModel, BareRound
+from scripts.benchmarks.feeds import import_feed, write_zip
 from scripts.benchmarks.photos import HEIGHT_PX, WIDTH_PX, PhotoFile, write_photos
 from scripts.benchmarks.processor_time import between, used_s
 from scripts.benchmarks.workbench import PREFIX, Workbench, workbench
@@ -52,22 +59,34 @@ class BulkRound:
         return self.photos / self.seconds
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """One of each kind, one after the other. ``sent_s``: the import from the first byte sent."""
+
+    bare: BareRound
+    bulk: BulkRound
+    imported: BulkRound
+    sent_s: float
+
+
 def measure(directory: Path, model: str | None, photos: int, rounds: int) -> tuple[list[Figure], Any]:
     """The figures, and all that they come from. Prints tables."""
     with workbench(directory, model) as bench:
         files = write_photos(bench.media, photos)
+        feed = write_zip(directory / "photos.zip", files)
         bench.wait_until_quiet()
         args, batch = bench.args.image_embedder, bench.args.indexer.embed_batch
         with BareModel(bench.checkpoint, files[0].path.parent, batch, args) as bare:
             bare.measure(batch)
-            _bulk_round(bench, "warm-up", files[: 2 * bench.args.indexer.claim_size])
-            pairs = []
+            few = files[: 2 * bench.args.indexer.claim_size]
+            _bulk_round(bench, "warm-up", few)
+            _import_round(bench, "warm-up-import", few, write_zip(directory / "few.zip", few))
+            found = []
             for number in range(rounds):
-                pairs.append((bare.measure(photos), _bulk_round(bench, f"round{number}", files)))
-                log.print(
-                    f"round {number + 1}: bare {pairs[-1][0].rate:.1f}/s, bulk {pairs[-1][1].rate:.1f}/s"
-                )
-        return _report(bench, files, pairs)
+                embedded = bare.measure(photos), _bulk_round(bench, f"round{number}", files)
+                found.append(Rounds(*embedded, *_import_round(bench, f"import{number}", files, feed)))
+                log.print(f"round {number + 1}: {_in_words(found[-1])}")
+        return _report(bench, files, found)
 
 
 def _bulk_round(bench: Workbench, name: str, files: list[PhotoFile]) -> BulkRound:
@@ -78,6 +97,17 @@ def _bulk_round(bench: Workbench, name: str, files: list[PhotoFile]) -> BulkRoun
     used = between(before, used_s(bench.data, bench.pid))
     bench.wait_until_quiet()
     return BulkRound(len(files), seconds, used)
+
+
+def _import_round(bench: Workbench, name: str, files: list[PhotoFile], feed: Path) -> tuple[BulkRound, float]:
+    shop = bench.new_shop(name)
+    before, started = used_s(bench.data, bench.pid), time.perf_counter()
+    job = import_feed(bench, shop, feed, TIMEOUT_S)
+    sent_s = time.perf_counter() - started
+    used = between(before, used_s(bench.data, bench.pid))
+    bench.wait_until_quiet()
+    begun, ended = (datetime.fromisoformat(job[name]) for name in ("started_at", "finished_at"))
+    return BulkRound(len(files), (ended - begun).total_seconds(), used), sent_s
 
 
 def _until_embedded(bench: Workbench, shop_id: int, photos: int) -> float:
@@ -93,44 +123,55 @@ def _until_embedded(bench: Workbench, shop_id: int, photos: int) -> float:
     raise AssertionError(f"{embedded} of {photos} photos after {TIMEOUT_S:g} s")
 
 
-def ratio_of(pairs: list[tuple[float, float]]) -> float:
+def ratio_of(pairs: Sequence[tuple[float, float]]) -> float:
     """The median over rounds of (bare, bulk) rates, each bulk round against the bare one beside it."""
     return statistics.median(bulk / bare for bare, bulk in pairs)
 
 
-def _report(
-    bench: Workbench, files: list[PhotoFile], pairs: list[tuple[BareRound, BulkRound]]
-) -> tuple[list[Figure], Any]:
+def _in_words(one: Rounds) -> str:
+    return (
+        f"bare {one.bare.rate:.1f}/s, bulk {one.bulk.rate:.1f}/s, import {one.imported.rate:.1f}/s "
+        f"({one.imported.photos / one.sent_s:.1f}/s from the first byte sent)"
+    )
+
+
+def _report(bench: Workbench, files: list[PhotoFile], rounds: list[Rounds]) -> tuple[list[Figure], Any]:
     args, indexer = bench.args.image_embedder, bench.args.indexer
     sizes = [file.size_bytes for file in files]
     log.print(
         f"{len(files)} photos of {WIDTH_PX} x {HEIGHT_PX} px, {min(sizes) // 1000} to "
-        f"{max(sizes) // 1000} kB, {len(pairs)} rounds; both with batches of {indexer.embed_batch}, dtype "
+        f"{max(sizes) // 1000} kB, {len(rounds)} rounds; all with batches of {indexer.embed_batch}, dtype "
         f"{args.dtype}, {args.threads} torch thread(s); "
         f"claims of {indexer.claim_size}, {indexer.max_tasks} tasks in flight"
     )
-    stages = _stages(pairs)
+    stages = _stages(rounds)
     _print_stages(stages)
-    bare = statistics.median(one.rate for one, _ in pairs)
-    bulk = statistics.median(one.rate for _, one in pairs)
-    ratio = ratio_of([(one.rate, other.rate) for one, other in pairs])
+    rates = {
+        "bare model": [one.bare.rate for one in rounds],
+        "bulk work": [one.bulk.rate for one in rounds],
+        "a whole import's job": [one.imported.rate for one in rounds],
+        "a whole import, from the first byte sent": [one.imported.photos / one.sent_s for one in rounds],
+    }
+    _, bulk, job, sent = (list(zip(rates["bare model"], own, strict=True)) for own in rates.values())
     figures = [
-        Figure("bare model, photos/s", bare),
-        Figure("bulk work, photos/s", bulk),
-        Figure("bulk rate over the bare model's", ratio, LEAST_RATIO),
+        *(Figure(f"{name}, photos/s", statistics.median(own)) for name, own in rates.items()),
+        Figure("bulk rate over the bare model's", ratio_of(bulk), LEAST_RATIO),
+        Figure("an import job's rate over the bare model's", ratio_of(job), LEAST_RATIO),
+        Figure("an import's rate from the first byte sent over the bare model's", ratio_of(sent)),
     ]
-    return figures, {"core_ms_per_photo": stages, "rounds": [[one.rate, other.rate] for one, other in pairs]}
+    return figures, {"core_ms_per_photo": stages, "rates": rates}
 
 
-def _stages(pairs: list[tuple[BareRound, BulkRound]]) -> dict[str, float]:
+def _stages(rounds: list[Rounds]) -> dict[str, float]:
     """Core milliseconds per photo: of the bare model, of preparing one alone, and of each part in bulk."""
     parts: dict[str, list[float]] = defaultdict(list)
-    for bare, bulk in pairs:
-        parts["bare model"].append(1000 * bare.cpu_s / bare.photos)
-        parts["decode and resize, alone"].append(1000 * bare.decode_s)
-        for name, seconds in bulk.cpu_s.items():
-            parts[f"bulk: {name}"].append(1000 * seconds / bulk.photos)
-        parts["bulk: in all"].append(1000 * sum(bulk.cpu_s.values()) / bulk.photos)
+    for one in rounds:
+        parts["bare model"].append(1000 * one.bare.cpu_s / one.bare.photos)
+        parts["decode and resize, alone"].append(1000 * one.bare.decode_s)
+        for kind, own in (("bulk", one.bulk), ("import", one.imported)):
+            for name, seconds in own.cpu_s.items():
+                parts[f"{kind}: {name}"].append(1000 * seconds / own.photos)
+            parts[f"{kind}: in all"].append(1000 * sum(own.cpu_s.values()) / own.photos)
     return {name: statistics.median(own) for name, own in parts.items()}
 
 

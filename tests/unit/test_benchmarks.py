@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from scripts.benchmarks.bulk import ratio_of
 from scripts.benchmarks.latency import quantiles_ms
+from scripts.benchmarks.memory_use import BUFFERS, MemoryPeaks, pss_bytes
 from scripts.benchmarks.processor_time import between
+from serve_app.data_directory import DataDirectory
 from serve_app.priority import give_way
 
 
@@ -27,6 +30,20 @@ def test_processor_time_is_summed_by_part_and_new_processes_count_whole() -> Non
     before = {1: ("workers", 2.0), 2: ("Chroma", 5.0)}
     after = {1: ("workers", 3.0), 2: ("Chroma", 5.5), 3: ("workers", 4.0)}
     assert between(before, after) == pytest.approx({"workers": 5.0, "Chroma": 0.5})
+
+
+def test_memory_is_the_largest_sum_of_one_sample_with_and_without_what_stays(tmp_path: Path) -> None:
+    peaks = MemoryPeaks(DataDirectory(tmp_path), launcher_pid=1)
+    for sizes in ({"workers": 5, "Chroma": 1}, {"workers": 4, "Chroma": 3, BUFFERS: 2}, {"workers": 1}):
+        peaks.note(sizes)
+    assert (peaks.total, peaks.working) == (9, 5)
+    assert peaks.parts == {"workers": 5, "Chroma": 3, BUFFERS: 2}
+
+
+def test_memory_is_read_as_linux_writes_it() -> None:
+    rollup = b"Rss:  900 kB\nPss:                 300 kB\nPss_Dirty: 7 kB\nPss_Shmem:            20 kB\n"
+    assert pss_bytes(rollup) == (300 * 1024, 20 * 1024)
+    assert pss_bytes(b"") == (0, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere priorities are of whole processes")
