@@ -1,7 +1,8 @@
 """Bulk work gives way to shoppers: the priorities of its threads, as the operating system weighs them.
 
-Nice values: 0 is what answers requests. Decoding comes after embedding, so that on a busy machine the model
-is never kept from the photos that are ready.
+Nice values: 0 is what answers requests, where Ray was started with ``RAY_worker_niceness=0`` (its own 15 for
+all its processes leaves bulk work no step but the last). Decoding comes after embedding, so that on a busy
+machine the model is never kept from the photos that are ready; storing comes last.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 
 EMBEDDING_NICE = 5
 TASK_NICE = 10
+STORING_NICE = 15
 
 
 def give_way(nice: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import ray
@@ -16,6 +17,7 @@ from serve_app.import_photos.run_import import run_import
 from serve_app.import_photos.store_rows import check_rows, store_rows
 from serve_app.photo_quota import PhotoQuota
 from serve_app.photos import PhotoLimits
+from serve_app.priority import STORING_NICE, give_way
 from serve_app.tasks.worker import indexing_parts
 
 logger = logging.getLogger("serve_app")
@@ -31,7 +33,13 @@ def import_photos(job: ClaimedImport, context: ServingContext) -> bool:
 def import_batch(job: ClaimedImport, batch: Batch, context: ServingContext) -> BatchResult:
     """The rows have their outcome once this returns. The job's lease is the retry, so Ray does none."""
     work = check_rows if batch.step is Step.CHECK else store_rows
-    return work(_parts(context), job, batch)
+    return _thread().submit(work, _parts(context), job, batch).result()
+
+
+@lru_cache(maxsize=1)
+def _thread() -> ThreadPoolExecutor:
+    """Of a lower priority than the process, which may embed later: photos that are stored come first."""
+    return ThreadPoolExecutor(1, "storing", initializer=give_way, initargs=(STORING_NICE,))
 
 
 class _RayBatches:

@@ -20,7 +20,7 @@ from serve_app.local_environment import (
     set_speed_variables,
 )
 
-SPEED = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_THROUGHPUT_OPTIMIZED")
+SPEED = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_worker_niceness")
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def ray_variables() -> dict[str, str]:
 def test_the_speed_variables_are_set_but_an_explicit_value_wins() -> None:
     os.environ[SPEED[0]] = "0"
     set_speed_variables()
-    assert [os.environ[name] for name in SPEED] == ["0", "1"]
+    assert [os.environ[name] for name in SPEED] == ["0", "1", "0"]
 
 
 def test_two_launchers_share_no_port_and_no_path(tmp_path: Path) -> None:
