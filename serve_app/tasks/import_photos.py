@@ -33,11 +33,11 @@ def import_photos(job: ClaimedImport, context: ServingContext) -> bool:
 def import_batch(job: ClaimedImport, batch: Batch, context: ServingContext) -> BatchResult:
     """The rows have their outcome once this returns. The job's lease is the retry, so Ray does none."""
     work = check_rows if batch.step is Step.CHECK else store_rows
-    return _thread().submit(work, _parts(context), job, batch).result()
+    return storing_thread().submit(work, _parts(context), job, batch).result()
 
 
 @lru_cache(maxsize=1)
-def _thread() -> ThreadPoolExecutor:
+def storing_thread() -> ThreadPoolExecutor:
     """Of a lower priority than the process, which may embed later: photos that are stored come first."""
     return ThreadPoolExecutor(1, "storing", initializer=give_way, initargs=(STORING_NICE,))
 

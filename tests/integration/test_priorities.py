@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
 import psutil
 import pytest
 
+from serve_app.priority import STORING_NICE
+from serve_app.tasks.import_photos import storing_thread
 from tests.stack import Stack
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="priorities are Linux's")
@@ -16,3 +20,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="priorities are 
 def test_replicas_have_the_priority_that_the_service_was_started_with(stack: Stack, replica: str) -> None:
     (found,) = stack.processes(f"ServeReplica:fashion:{replica}")
     assert found.nice() == psutil.Process().nice()
+
+
+def test_rows_are_stored_by_a_thread_that_gives_way_to_those_that_embed() -> None:
+    def nice_value() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    assert storing_thread().submit(nice_value).result() == max(STORING_NICE, psutil.Process().nice())
+    assert nice_value() == psutil.Process().nice()
