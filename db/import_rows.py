@@ -151,7 +151,8 @@ def count_absent(session: Session, job_id: int, shop_id: int, before: datetime) 
 
 
 def remove_absent(session: Session, job_id: int, shop_id: int, before: datetime) -> int:
-    """Mark one batch of them as deleted; how many. Photos that came after ``before`` stay."""
+    """Mark one batch of them as deleted; how many. Photos that came after ``before`` stay, unless by
+    an earlier import."""
     allow_long_statements(session)
     lock_open(session, shop_id)
     living = col(Image.shop_id) == shop_id, col(Image.status) != ImageStatus.DELETING
@@ -187,8 +188,10 @@ def _duplicate(row: FeedRow, first: int) -> BrokenRow:
 
 
 def _is_absent(job_id: int, before: datetime) -> ColumnElement[bool]:
+    """What an import brought that was sent earlier is earlier, though it was stored while this one waited."""
     named = exists().where(_of(job_id), col(ImportRow.sku) == col(Image.sku))
-    return (col(Image.created_at) <= before) & ~named
+    earlier = (col(Image.created_at) <= before) | (col(Image.import_job_id) < job_id)
+    return earlier & ~named
 
 
 def _open(job_id: int) -> Select[int]:

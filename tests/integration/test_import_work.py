@@ -240,6 +240,19 @@ def test_what_came_after_the_feed_was_sent_is_not_removed(shop: ImportHarness) -
     assert set(shop.photos()) == {f"S{number}" for number in range(8)} | {"LATE"}
 
 
+def test_a_full_feed_removes_what_a_feed_before_it_brought(shop: ImportHarness) -> None:
+    """Both were sent before either was worked on: afterwards the shop is as the second one says."""
+    shop.run(rows(9))
+    shop.send([row("S9")])
+    full = shop.send(rows(9), mode="full")
+    for _ in range(2):
+        assert shop.work()
+        shop.index()
+        assert shop.close()
+    assert set(shop.photos()) == {f"S{number}" for number in range(9)}
+    assert counts_of(shop.job(full))["removed"] == 1
+
+
 @pytest.mark.parametrize(
     ("feed", "numbers"), [(rows(6), ("4", "10")), ([*rows(9), row("")], ("1 rows", "1 photos"))]
 )
