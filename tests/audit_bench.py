@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +43,30 @@ class NoModel(BulkImageEmbedder):
     """All vectors are known here."""
 
 
+class Meanwhile(VectorStore):
+    """Something happens at a moment: ``hooks``, by the name of the call, once each."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, CollectionArgs())
+        self.hooks: dict[str, Callable[[], object]] = {}
+
+    def read(self, version_id: int, shop_id: int, image_ids: Sequence[int]) -> dict[int, VectorRecord]:
+        self._happens("before read")
+        return super().read(version_id, shop_id, image_ids)
+
+    def id_pages(self, version_id: int, shop_id: int, limit: int) -> Iterator[list[int]]:
+        for page in super().id_pages(version_id, shop_id, limit):
+            self._happens("after ids")
+            yield page
+
+    def swap_in(self, version_id: int, shop_id: int) -> None:
+        self._happens("before swap")
+        super().swap_in(version_id, shop_id)
+
+    def _happens(self, moment: str) -> None:
+        self.hooks.pop(moment, lambda: None)()
+
+
 @dataclass
 class Bench:
     """``vectors``: what the collection should hold."""
@@ -79,6 +103,12 @@ class Bench:
 
     def audit(self, *, repair: bool = False) -> Report:
         return audit_collection(self.parts, self.version, self.photos.shop_id, repair=repair)
+
+    def remove(self, image_id: int) -> None:
+        """As a shop deletes a photo, up to the end of the work on it."""
+        self.photos.change(lambda image: setattr(image, "status", ImageStatus.DELETING), image_id)
+        self.work()
+        del self.vectors[image_id]
 
     def work(self) -> None:
         """What the service does with photos that wait, were deleted or changed."""

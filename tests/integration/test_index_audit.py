@@ -20,7 +20,7 @@ from models.index_audit import Finding, IndexAudit
 from models.search import PhotoTerms
 from serve_app.audit_index import audit_claimed, foreign_collections, remove_foreign
 from serve_app.repair_index import CollectionOf, write_anew
-from tests.audit_bench import MODEL, Bench, MakeBench, make_bench, quick_rounds, unit
+from tests.audit_bench import MODEL, Bench, MakeBench, Meanwhile, make_bench, quick_rounds, unit
 
 __all__ = ["make_bench", "quick_rounds"]
 DAMAGES = st.lists(
@@ -130,6 +130,34 @@ def test_repair_beside_uploads_deletions_and_changes_loses_nothing(make_bench: M
     bench.assert_equal()
 
 
+@pytest.mark.parametrize("moment", ["before read", "after ids"])
+def test_a_photo_that_is_deleted_while_it_is_compared_is_no_finding(
+    make_bench: MakeBench, chroma_url: str, moment: str
+) -> None:
+    store = Meanwhile(chroma_url)
+    bench = make_bench(store)
+    gone, _ = bench.add(2)
+    store.hooks[moment] = lambda: bench.remove(gone)
+    report = bench.audit()
+    assert (report.found, report.photos, bench.vectors.keys() & {gone}) == ({}, 2, set())
+
+
+def test_a_photo_that_is_changed_while_it_is_compared_is_no_finding(
+    make_bench: MakeBench, chroma_url: str
+) -> None:
+    store = Meanwhile(chroma_url)
+    bench = make_bench(store)
+    one, _ = bench.add(2)
+
+    def change() -> None:
+        bench.photos.change(categorise, one)
+        bench.work()
+
+    store.hooks["before read"] = change
+    assert bench.audit().found == {}
+    bench.assert_equal()
+
+
 def categorise(image: Image) -> None:
     image.category_id = 1 + (image.id or 0) % 3
 
@@ -139,10 +167,8 @@ def test_an_entry_that_a_dead_worker_wrote_late_is_removed(make_bench: MakeBench
     bench = make_bench()
     kept, gone = bench.add(1), bench.add(1)
     (late,) = bench.store.read(*bench.place, gone).values()
-    bench.photos.change(lambda image: setattr(image, "status", ImageStatus.DELETING), *gone)
-    bench.work()
+    bench.remove(gone[0])
     bench.put([late])
-    del bench.vectors[gone[0]]
     report = bench.audit(repair=True)
     assert (report.repaired, report.examples) == ({Finding.ORPHANED: 1}, {Finding.ORPHANED: gone})
     assert bench.vectors.keys() == set(kept)

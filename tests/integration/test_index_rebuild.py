@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from chromadb.errors import InternalError
 
 from configs.serving import CollectionArgs
 from db import embeddings
@@ -18,7 +20,7 @@ from models.index_audit import Finding
 from models.search import Hit
 from serve_app.audit_index import rebuild_collection
 from serve_app.ports import Vector
-from tests.audit_bench import Bench, MakeBench, make_bench, quick_rounds, unit
+from tests.audit_bench import Bench, MakeBench, Meanwhile, make_bench, quick_rounds, unit
 
 __all__ = ["make_bench", "quick_rounds"]
 TOO_FEW_LINKS = CollectionArgs(max_neighbors=2, ef_construction=2, ef_search=2)
@@ -146,6 +148,33 @@ def test_uploads_and_deletions_during_a_rebuild_are_not_lost(make_bench: MakeBen
         bench.work()
     bench.audit(repair=True)
     bench.assert_equal()
+
+
+def test_what_is_written_into_the_former_collection_is_written_again(
+    make_bench: MakeBench, chroma_url: str
+) -> None:
+    store = Meanwhile(chroma_url)
+    bench = make_bench(store)
+    first, *_ = bench.add(5)
+
+    def at_the_last_moment() -> None:
+        bench.upload(1)
+        bench.remove(first)
+
+    store.hooks["before swap"] = at_the_last_moment
+    assert rebuild_collection(bench.parts, bench.version, bench.photos.shop_id).left == 0
+    bench.assert_equal()
+
+
+def test_a_query_of_a_collection_that_goes_at_that_moment_is_asked_again(make_bench: MakeBench) -> None:
+    """Chroma has other words than "not found" for one that it is removing."""
+    bench = make_bench()
+    (one,) = bench.add(1)
+    handle = Mock(query=Mock(side_effect=InternalError("Missing field: [Missing metadata segment]")))
+    bench.store._collections["v{}-shop{}".format(*bench.place)] = handle
+    (hits,) = bench.store.query(*bench.place, bench.vectors[one][np.newaxis], 3)
+    assert [hit.image_id for hit in hits] == [one]
+    handle.query.assert_called_once()
 
 
 def test_after_the_loss_of_all_of_chroma_photos_come_back_in_place(make_bench: MakeBench) -> None:
