@@ -7,12 +7,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 
+from serve_app.__main__ import _parser
 from tests.drawings import garment
 from tests.stack import PROJECT, STOP_LIMIT_S, Stack, nothing_left
 
@@ -34,24 +33,6 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         stack.kill_everything()
 
 
-def changed_config(path: Path, change: Callable[[dict[str, Any]], object]) -> str:
-    """A copy of configs/local.yaml after the change."""
-    document = yaml.safe_load(LOCAL.read_text("utf-8"))
-    change(document)
-    path.write_text(yaml.safe_dump(document), "utf-8")
-    return str(path)
-
-
-def args(document: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = document["applications"][0]["args"]
-    return found
-
-
-def deployment(document: dict[str, Any], name: str) -> dict[str, Any]:
-    found: list[dict[str, Any]] = document["applications"][0]["deployments"]
-    return next(one for one in found if one["name"] == name)
-
-
 def test_a_port_in_use(launch: Launch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -62,12 +43,18 @@ def test_a_port_in_use(launch: Launch) -> None:
     assert "--port" in line
 
 
-@pytest.mark.parametrize("text", ["70000", "-1", "http"])
-def test_a_port_that_cannot_be(launch: Launch, text: str) -> None:
-    stack = launch(f"--port={text}")
+def test_a_port_that_cannot_be(launch: Launch) -> None:
+    stack = launch("--port=70000")
     assert stack.finish() == 2
     assert "is not a port; give a number from 0 to 65535" in stack.lines[-1]
     stack.assert_nothing_left()
+
+
+@pytest.mark.parametrize("text", ["65536", "-1", "http", ""])
+def test_what_is_no_port(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _parser().parse_args([f"--port={text}"])
+    assert f"{text!r} is not a port; give a number from 0 to 65535" in capsys.readouterr().err
 
 
 def test_a_config_that_is_not_there(launch: Launch, tmp_path: Path) -> None:
@@ -76,54 +63,12 @@ def test_a_config_that_is_not_there(launch: Launch, tmp_path: Path) -> None:
     assert "configs/local.yaml" in line
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (b"applications: [", "not valid YAML at line 1"),
-        (b"\xff\xfe\x00", "not valid YAML"),
-        (b"just words", "not a YAML mapping"),
-        (b"", "not a YAML mapping"),
-    ],
-)
-def test_a_config_that_is_no_config(launch: Launch, tmp_path: Path, text: bytes, words: str) -> None:
-    (tmp_path / "broken.yaml").write_bytes(text)
-    assert words in launch(str(tmp_path / "broken.yaml")).assert_refused()
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (
-            lambda document: document.update(aplications=[]),
-            "unknown key 'aplications': did you mean 'applications'",
-        ),
-        (lambda document: args(document).update(modle={}), "unknown key 'modle': did you mean 'model'"),
-        (
-            lambda document: args(document)["indexer"].update(lease=3),
-            "unknown key 'lease': did you mean 'lease_s'",
-        ),
-        (
-            lambda document: deployment(document, "Ingress").update(num_replica=1),
-            "unknown key 'num_replica': did you mean 'num_replicas'",
-        ),
-        (
-            lambda document: deployment(document, "TextEmbedder")["user_config"].update(max_batch=1),
-            "unknown key 'max_batch': did you mean 'max_batch_size'",
-        ),
-        (
-            lambda document: deployment(document, "Ingress").update(name="Igress"),
-            "no deployment 'Igress', only Ingress,",
-        ),
-        (lambda document: args(document)["indexer"].update(embed_batch=25), "use 24 or less"),
-    ],
-    ids=["top", "args", "nested", "deployment", "user_config", "name", "value"],
-)
-def test_an_unknown_key_names_the_nearest(
-    launch: Launch, tmp_path: Path, change: Callable[[dict[str, Any]], object], words: str
-) -> None:
-    line = launch(changed_config(tmp_path / "changed.yaml", change)).assert_refused()
+def test_a_config_with_a_mistake(launch: Launch, tmp_path: Path) -> None:
+    """``tests/unit/test_local_config.py`` has the mistakes."""
+    (tmp_path / "changed.yaml").write_text(LOCAL.read_text("utf-8").replace("num_replicas", "num_replica"))
+    line = launch(str(tmp_path / "changed.yaml")).assert_refused()
     assert "changed.yaml" in line
-    assert words in line
+    assert "unknown key 'num_replica': did you mean 'num_replicas'" in line
 
 
 def test_a_checkpoint_that_is_not_there(launch: Launch, tmp_path: Path) -> None:

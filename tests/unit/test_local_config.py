@@ -75,7 +75,13 @@ def test_what_is_deployed_has_the_chosen_arguments_and_address() -> None:
             lambda d: application(d)["args"]["model"].update(nmae="x"),
             "unknown key 'nmae': did you mean 'name'?",
         ),
+        (lambda d: application(d)["args"].update(modle={}), "unknown key 'modle': did you mean 'model'?"),
+        (
+            lambda d: application(d)["args"]["indexer"].update(lease=3),
+            "unknown key 'lease': did you mean 'lease_s'?",
+        ),
         (lambda d: application(d)["args"]["indexer"].update(lease_s=-1), "indexer.lease_s: Input should be"),
+        (lambda d: application(d)["args"]["indexer"].update(embed_batch=25), "use 24 or less"),
         (
             lambda d: application(d)["deployments"][0].update(name="Igress"),
             "no deployment 'Igress', only Ingress,",
@@ -107,3 +113,21 @@ def test_a_mistake_is_one_line(tmp_path: Path, change: Change, words: str) -> No
     assert words in caught.value.message
     assert "\n" not in caught.value.message
     assert "pydantic" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"applications: [", "not valid YAML at line 1"),
+        (b"\xff\xfe\x00", "not valid YAML"),
+        (b"just words", "not a YAML mapping"),
+        (b"", "not a YAML mapping"),
+    ],
+)
+def test_a_config_that_is_no_config(tmp_path: Path, text: bytes, words: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(text)
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        load_config(path)
+    assert str(path) in caught.value.message
+    assert "\n" not in caught.value.message
