@@ -28,7 +28,7 @@ DAMAGES = st.lists(
 )
 
 
-@settings(max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(damages=DAMAGES, strays=st.integers(0, 3))
 def test_random_damage_is_found_exactly_and_repaired(
     make_bench: MakeBench, damages: list[str], strays: int
@@ -96,7 +96,7 @@ def test_a_collection_of_another_dimension_goes_where_the_shop_has_no_photo(make
 
 def test_repair_beside_uploads_deletions_and_changes_loses_nothing(make_bench: MakeBench) -> None:
     bench = make_bench()
-    kept, deleted = bench.add(12), bench.add(12)
+    kept, deleted = bench.add(8), bench.add(8)
     over = threading.Event()
     failures: list[BaseException] = []
 
