@@ -12,7 +12,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from dotenv import load_dotenv
 from pydantic import ValidationError
 from sqlalchemy import URL
 
@@ -20,10 +19,11 @@ from configs.settings import Settings
 from db import keys
 from db.migrate import upgrade
 from db.session import Database
-from models.errors import AppError, ConfigurationError, InvalidInput
+from models.errors import ConfigurationError, InvalidInput
 from models.shop import KeyScope
 from models.shop_api import SignUpRequest
-from scripts.named_database import named_database
+from scripts.command import run
+from scripts.named_database import add_data_dir, named_database
 from serve_app.data_directory import DataDirectory
 from serve_app.secrets import KeyMint
 
@@ -56,13 +56,11 @@ def _checked(name: str, email: str) -> SignUpRequest:
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
-    load_dotenv(".env")
-    try:
-        sys.stdout.write(_create(arguments.data_dir, arguments.name, arguments.email) + "\n")
-    except AppError as error:
-        sys.stderr.write(f"error: {error.message}\n")
-        return 2
+    return run(_parser(), _print_key)
+
+
+def _print_key(arguments: argparse.Namespace) -> int:
+    sys.stdout.write(_create(arguments.data_dir, arguments.name, arguments.email) + "\n")
     sys.stderr.write("This is the shop's secret key. It is shown only now: keep it safe.\n")
     return 0
 
@@ -91,8 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.create_shop", description=summary)
     parser.add_argument("--name", required=True, help="the shop's name")
     parser.add_argument("--email", required=True, help="its owner's e-mail address, unique")
-    where = "the data directory of a local service; without it the environment names the database"
-    parser.add_argument("--data-dir", type=Path, help=where)
+    add_data_dir(parser)
     return parser
 
 

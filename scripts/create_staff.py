@@ -11,20 +11,16 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TypeVar
 
-from dotenv import load_dotenv
-from sqlalchemy import URL
 from sqlalchemy.orm import Session
 
 from db import staff as people
-from db.migrate import upgrade
 from db.session import Database
-from models.errors import AppError, Conflict, InvalidInput
-from scripts.named_database import named_database
+from models.errors import Conflict, InvalidInput
+from scripts.command import run
+from scripts.named_database import add_data_dir, opened_database
 from serve_app import staff_accounts
 from serve_app.passwords import Passwords, check_new_password
 from serve_app.staff_accounts import checked_email
@@ -33,26 +29,14 @@ T = TypeVar("T")
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
-    load_dotenv(".env")
-    try:
-        with named_database(arguments.data_dir) as url, _opened(url) as database:
-            done = _carry_out(database, arguments)
-    except AppError as error:
-        sys.stderr.write(f"error: {error.message}\n")
-        return 2
+    return run(_parser(), _change)
+
+
+def _change(arguments: argparse.Namespace) -> int:
+    with opened_database(arguments.data_dir) as database:
+        done = _carry_out(database, arguments)
     sys.stderr.write(done + "\n")
     return 0
-
-
-@contextmanager
-def _opened(url: str | URL) -> Iterator[Database]:
-    upgrade(url)
-    database = Database(url, connections=1)
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def _carry_out(database: Database, arguments: argparse.Namespace) -> str:
@@ -97,8 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m scripts.create_staff", description=summary)
     parser.add_argument("--email", required=True, help="the person's e-mail address, unique")
-    where = "the data directory of a local service; without it the environment names the database"
-    parser.add_argument("--data-dir", type=Path, help=where)
+    add_data_dir(parser)
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--reset-password", action="store_true", help="set a new password, end the sessions")

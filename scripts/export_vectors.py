@@ -15,29 +15,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from dotenv import load_dotenv
 from rich.progress import track
 
 from db import index_versions, keys, vector_transfer
 from db.session import Database, allow_long_statements
 from db.vector_transfer import KeptVector
-from models.errors import AppError, InvalidInput, NotFound
+from models.errors import InvalidInput, NotFound
 from models.image import IndexVersion
+from scripts.command import run
 from scripts.console import log, out
-from scripts.named_database import existing_database
+from scripts.named_database import add_data_dir, existing_database
 from scripts.vectors_file import ROWS_PER_GROUP, schema, table
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
-    load_dotenv(".env")
-    try:
-        with existing_database(arguments.data_dir) as database:
-            done = export(database, arguments.file, arguments.shop, arguments.model_key)
-    except AppError as error:
-        log.print(f"error: {error.message}", markup=False)
-        return 2
-    model_key, count = done
+    return run(_parser(), _carry_out)
+
+
+def _carry_out(arguments: argparse.Namespace) -> int:
+    with existing_database(arguments.data_dir) as database:
+        model_key, count = export(database, arguments.file, arguments.shop, arguments.model_key)
     result = {"file": str(arguments.file), "model_key": model_key, "vectors": count}
     sentence = f"{count} vectors of {model_key} are in {arguments.file}."
     out.print(json.dumps(result) if arguments.json else sentence, markup=False)
@@ -108,8 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, help="the file to write, such as vectors.parquet")
     parser.add_argument("--shop", metavar="EMAIL", help="only this shop's (default: all shops')")
     parser.add_argument("--model-key", help="of which model (default: the live index version's)")
-    where = "the data directory of a local service; without it the environment names the database"
-    parser.add_argument("--data-dir", type=Path, help=where)
+    add_data_dir(parser)
     parser.add_argument("--json", action="store_true", help="the result as JSON")
     return parser
 

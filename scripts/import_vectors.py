@@ -17,17 +17,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv import load_dotenv
 from rich.progress import Progress
 
 from db import index_truth, index_versions, vector_transfer
 from db.session import Database, allow_long_statements
 from db.vector_transfer import KnownPhoto, PhotoName
-from models.errors import AppError, InvalidInput, NotFound
+from models.errors import InvalidInput, NotFound
 from models.image import IndexState, IndexVersion
+from scripts.command import run
 from scripts.console import log, out
 from scripts.export_vectors import shop_of
-from scripts.named_database import existing_database
+from scripts.named_database import add_data_dir, existing_database
 from scripts.vectors_file import Array, VectorRow, VectorsFile
 from serve_app.checkpoints import model_key
 from serve_app.photos import PREPROCESSING_VERSION
@@ -53,21 +53,19 @@ class Result:
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
-    load_dotenv(".env")
-    try:
-        with existing_database(arguments.data_dir) as database:
-            result, stored = _carry_out(database, arguments)
-    except AppError as error:
-        log.print(f"error: {error.message}", markup=False)
-        return 2
+    return run(_parser(), _carry_out)
+
+
+def _carry_out(arguments: argparse.Namespace) -> int:
+    with existing_database(arguments.data_dir) as database:
+        result, stored = import_file(database, arguments)
     _print(result, as_document=arguments.json, done=stored)
     if not stored:
         return 2
     return 1 if result.rejected else 0
 
 
-def _carry_out(database: Database, arguments: argparse.Namespace) -> tuple[Result, bool]:
+def import_file(database: Database, arguments: argparse.Namespace) -> tuple[Result, bool]:
     """The result, and whether anything was to be stored."""
     file = VectorsFile(arguments.file)
     version = _version(database, file, arguments)
@@ -200,8 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--revision", metavar="R", help="the model's revision")
     parser.add_argument("--skip-bad", action="store_true", help="store the other rows where some are wrong")
-    where = "the data directory of a local service; without it the environment names the database"
-    parser.add_argument("--data-dir", type=Path, help=where)
+    add_data_dir(parser)
     parser.add_argument("--json", action="store_true", help="the result as JSON")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,12 @@ from db.session import Database
 from models.errors import ConfigurationError
 from serve_app.data_directory import DataDirectory
 from serve_app.local_services import LocalPostgres
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """The argument that ``named_database`` is given."""
+    where = "the data directory of a local service; without it the environment names the database"
+    parser.add_argument("--data-dir", type=Path, help=where)
 
 
 @contextmanager
@@ -41,13 +48,8 @@ def named_database(data_dir: Path | None) -> Iterator[str | URL]:
 
 
 @contextmanager
-def existing_database(data_dir: Path | None, connections: int = 1) -> Iterator[Database]:
-    """The same opened, with this release's tables; for commands that make no sense on a new one.
-
-    Raises ConfigurationError, also for a directory that no service ever used.
-    """
-    if data_dir is not None and not (DataDirectory(data_dir).path / "postgres").is_dir():
-        raise ConfigurationError(f"{data_dir} is no data directory of a service. Check --data-dir.")
+def opened_database(data_dir: Path | None, connections: int = 1) -> Iterator[Database]:
+    """The same opened, with this release's tables. Raises ConfigurationError."""
     with named_database(data_dir) as url:
         upgrade(url)
         database = Database(url, connections=connections)
@@ -55,3 +57,15 @@ def existing_database(data_dir: Path | None, connections: int = 1) -> Iterator[D
             yield database
         finally:
             database.close()
+
+
+@contextmanager
+def existing_database(data_dir: Path | None, connections: int = 1) -> Iterator[Database]:
+    """The same for commands that make no sense on a new one.
+
+    Raises ConfigurationError, also for a directory that no service ever used.
+    """
+    if data_dir is not None and not (DataDirectory(data_dir).path / "postgres").is_dir():
+        raise ConfigurationError(f"{data_dir} is no data directory of a service. Check --data-dir.")
+    with opened_database(data_dir, connections) as database:
+        yield database

@@ -14,10 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from dotenv import load_dotenv
-
-from models.errors import AppError
-from scripts.console import log
+from scripts.command import run
 from scripts.index_progress import on_each, print_reports
 from scripts.opened_index import ShopCollection, add_arguments, collections, opened_index
 from serve_app.audit_index import rebuild_collection
@@ -28,13 +25,7 @@ PAGE_PHOTOS = 1_000
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
-    load_dotenv(".env")
-    try:
-        return rebuild(arguments)
-    except AppError as error:
-        log.print(f"error: {error.message}", markup=False)
-        return 2
+    return run(_parser(), rebuild)
 
 
 def rebuild(arguments: argparse.Namespace) -> int:

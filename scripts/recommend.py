@@ -16,13 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dotenv import load_dotenv
 from rich.progress import track
 
 from db import keys
 from db.session import Database
-from models.errors import AppError, InvalidInput, NotFound
+from models.errors import InvalidInput, NotFound
 from models.recommendation_api import MAX_PROMPT_CHARACTERS, MAX_RECOMMENDATIONS
+from scripts.command import run
 from scripts.console import log
 from scripts.join_service import APP_NAME, join_service
 
@@ -33,18 +33,16 @@ PROMPTS_PER_TASK = 64
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
-    load_dotenv(".env")
-    try:
-        prompts = read_prompts(arguments.prompts)
-        join_service(arguments.data_dir)
-        shop_id = _shop_id(arguments.email)
-        for prompt, hits in answers(shop_id, prompts, arguments.count):
-            line = {"prompt": prompt, "recommendations": [asdict(hit) for hit in hits]}
-            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-    except AppError as error:
-        log.print(f"error: {error.message}", markup=False)
-        return 2
+    return run(_parser(), _recommend)
+
+
+def _recommend(arguments: argparse.Namespace) -> int:
+    prompts = read_prompts(arguments.prompts)
+    join_service(arguments.data_dir)
+    shop_id = _shop_id(arguments.email)
+    for prompt, hits in answers(shop_id, prompts, arguments.count):
+        line = {"prompt": prompt, "recommendations": [asdict(hit) for hit in hits]}
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
     return 0
 
 

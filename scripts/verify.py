@@ -14,10 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from dotenv import load_dotenv
-
-from models.errors import AppError
-from scripts.console import log
+from scripts.command import run
 from scripts.index_progress import on_each, print_reports
 from scripts.opened_index import ShopCollection, add_arguments, collections, opened_index
 from serve_app.audit_index import audit_collection, foreign_collections, remove_foreign
@@ -26,13 +23,7 @@ from serve_app.repair_index import AuditParts
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
-    load_dotenv(".env")
-    try:
-        return verify(arguments)
-    except AppError as error:
-        log.print(f"error: {error.message}", markup=False)
-        return 2
+    return run(_parser(), verify)
 
 
 def verify(arguments: argparse.Namespace) -> int:
