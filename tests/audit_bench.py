@@ -24,8 +24,8 @@ from serve_app.describe_photos import update_metadata
 from serve_app.index_parts import IndexingParts
 from serve_app.indexing import delete_claim, embed_claim
 from serve_app.judge_photos import Judge
-from serve_app.photos import ImageGeometry, Pixels
-from serve_app.ports import BulkEmbedders, BulkImageEmbedder, Vector
+from serve_app.photos import ImageGeometry
+from serve_app.ports import BulkEmbedders, BulkImageEmbedder, Pixels, Vector
 from serve_app.repair_index import AuditParts
 from tests.fakes import FakeBulkTextEmbedder
 from tests.services import Photos, create_shop
