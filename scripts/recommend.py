@@ -70,11 +70,10 @@ def answers(shop_id: int, prompts: list[str], count: int) -> Iterator[tuple[str,
 
     from serve_app.tasks.recommend import recommend
 
-    context = serve.get_deployment_handle("Indexer", APP_NAME).context.remote().result(timeout_s=30)
-    embedder = serve.get_deployment_handle("TextEmbedder", APP_NAME)
+    live = serve.get_deployment_handle("Indexer", APP_NAME).live.remote().result(timeout_s=30)
     parts = [prompts[i : i + PROMPTS_PER_TASK] for i in range(0, len(prompts), PROMPTS_PER_TASK)]
-    task = recommend.options(num_cpus=context.args.indexer.task_num_cpus)
-    pending = [task.remote(shop_id, part, count, embedder, context) for part in parts]
+    task = recommend.options(num_cpus=live.context.args.indexer.task_num_cpus)
+    pending = [task.remote(shop_id, part, count, live) for part in parts]
     for part, reference in zip(parts, track(pending, "Answering", console=log), strict=True):
         yield from zip(part, ray.get(reference), strict=True)
 

@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 
 class TextEmbedderHandle:
-    """``model_key``: the model that must answer; without it, whichever is served under that handle."""
+    """``model_key``: the model that must answer."""
 
-    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str | None = None) -> None:
+    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str) -> None:
         self._handle, self._timeout_s, self._model_key = handle, timeout_s, model_key
 
     async def embed(self, prompt: str) -> TextEmbedding:
@@ -37,7 +37,7 @@ class TextEmbedderHandle:
 class ImageEmbedderHandle:
     """``model_key`` as above."""
 
-    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str | None = None) -> None:
+    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str) -> None:
         self._handle, self._timeout_s, self._model_key = handle, timeout_s, model_key
 
     async def embed(self, pixels: Pixels) -> Vector:
@@ -78,7 +78,7 @@ class VectorIndexHandle:
 class BulkImageEmbedderHandle:
     """For Ray tasks, which run in ordinary threads."""
 
-    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str | None = None) -> None:
+    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str) -> None:
         self._embedder = _BulkEmbedder(handle, timeout_s, model_key)
 
     def embed(self, pixels: Pixels) -> Vector:
@@ -93,8 +93,8 @@ class BulkTextEmbedderHandle:
         self,
         handle: DeploymentHandle,
         timeout_s: float,
+        model_key: str,
         loop: asyncio.AbstractEventLoop | None = None,
-        model_key: str | None = None,
     ) -> None:
         self._embedder = TextEmbedderHandle(handle, timeout_s, model_key)
         self._loop = loop

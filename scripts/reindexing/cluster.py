@@ -60,7 +60,7 @@ class RunningModels:
 
     def texts(self, version: IndexVersion) -> BulkTextEmbedder:
         handle = self._tower("Text", id_of(version))
-        return BulkTextEmbedderHandle(handle, self._embed_timeout_s, model_key=version.model_key)
+        return BulkTextEmbedderHandle(handle, self._embed_timeout_s, version.model_key)
 
     def partitions(self, context: ServingContext) -> AbstractContextManager[RayPartitions]:
         towers = (self._tower(one, context.version_id) for one in ("Image", "Text"))

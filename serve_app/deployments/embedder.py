@@ -60,13 +60,13 @@ class Embedder:
             queue.set_max_batch_size(tuning.max_batch_size)
             queue.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)
 
-    async def embed_prompt(self, prompt: str, model_key: str | None = None) -> TextEmbedding:
+    async def embed_prompt(self, prompt: str, model_key: str) -> TextEmbedding:
         """Raises DependencyUnavailable where another model is meant."""
         self._require(model_key)
         found: TextEmbedding = await self._prompts(prompt)
         return found
 
-    async def embed_photos(self, pixels: Pixels, model_key: str | None = None) -> Vector:
+    async def embed_photos(self, pixels: Pixels, model_key: str) -> Vector:
         """(n, S, S, 3) uint8 → (n, d) float32. Raises as ``embed_prompt`` does."""
         self._require(model_key)
         found: Vector = await self._photos(pixels)
@@ -82,14 +82,14 @@ class Embedder:
         """Called with one group; runs over all that wait."""
         return await asyncio.to_thread(self._encode_groups, groups)
 
-    async def embed_in_bulk(self, pixels: Pixels, model_key: str | None = None) -> Vector:
+    async def embed_in_bulk(self, pixels: Pixels, model_key: str) -> Vector:
         """As ``embed_photos``, one call after the other, in a thread that gives way."""
         self._require(model_key)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._bulk, self._encoder.encode_images, pixels)
 
-    def _require(self, model_key: str | None) -> None:
-        if model_key is not None and model_key != self._model.key:
+    def _require(self, model_key: str) -> None:
+        if model_key != self._model.key:
             raise DependencyUnavailable("The model is being changed. Try again in a moment.")
 
     def _encode_groups(self, groups: list[Pixels]) -> list[Vector]:

@@ -25,7 +25,7 @@ from db.session import Database
 from db.vectors import VectorStore
 from db.webhooks import ClaimedDelivery
 from db.work import Claim
-from models.errors import AppError, ConfigurationError
+from models.errors import AppError, ConfigurationError, DependencyUnavailable
 from models.job import JobKind
 from serve_app.background_audit import BackgroundAudit
 from serve_app.context import ServingContext
@@ -113,8 +113,14 @@ class Indexer:
                 raise RuntimeError("a loop of the Indexer has ended") from loop.exception()
 
     async def context(self) -> ServingContext:
-        """What batch scripts need to run tasks beside the service."""
+        """What the service was started with."""
         return self._context
+
+    async def live(self) -> ServedVersion:
+        """What batch scripts need to run tasks beside the service. Raises DependencyUnavailable."""
+        if self._versions.live is None:
+            raise DependencyUnavailable("The live index version is not served. Try again in a moment.")
+        return self._versions.live.served
 
     async def versions(self) -> tuple[int, list[int]]:
         """The index version of the main application's own model, and those that new photos are written to."""

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from configs.serving import LimitArgs
 from configs.settings import Settings, derive_secret
 from db.media import MediaStore
 from db.session import Database
-from models.errors import ConfigurationError, DependencyUnavailable
+from models.errors import ConfigurationError
 from models.image import IndexVersion
 from models.search import VersionRef
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
-from serve_app.context import ServingContext, model_app_name
+from serve_app.context import ServingContext
 from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.metrics import RayCounter
-from serve_app.handles import ImageEmbedderHandle, TextEmbedderHandle, VectorIndexHandle
+from serve_app.deployments.towers import with_towers
+from serve_app.handles import VectorIndexHandle
 from serve_app.live_version import LiveVersion
 from serve_app.outbound.urls import UrlRule
 from serve_app.passwords import Passwords
@@ -32,7 +29,7 @@ from serve_app.rate_counters import RedisCounters
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner, WebhookMint
 from serve_app.services import Services
-from serve_app.startup import context_of
+from serve_app.tasks.served_version import ServedVersion
 
 
 class Ingress:
@@ -51,8 +48,7 @@ class Ingress:
     ) -> None:
         use_serve_log()
         settings, args = Settings(), context.args
-        self._context, self._index = context, search_index
-        self._main_towers = Towers(text_embedder, image_embedder)
+        self._main, self._index = ServedVersion(context, image_embedder, text_embedder), search_index
         if settings.media_url is None or settings.secret_key is None:
             raise ConfigurationError("MEDIA_URL and SECRET_KEY must be set.")
         secret = settings.secret_key.get_secret_value()
@@ -62,8 +58,8 @@ class Ingress:
         self._services = Services(
             database=database,
             media=MediaStore(settings.media_url),
-            text_embedder=self._main_towers.text_embedder(context),
-            image_embedder=self._main_towers.image_embedder(context),
+            text_embedder=self._main.texts(),
+            image_embedder=self._main.photos(),
             index=_index(search_index, context),
             keys=mint,
             callers=CallerCache(database, mint, args.accounts),
@@ -90,46 +86,15 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        live = LiveVersion(self._services, self._context.version_id, self._services_of)
+        live = LiveVersion(self._services, self._main.context.version_id, self._services_of)
         return create_api(self._services, live)
 
     def _services_of(self, version: IndexVersion) -> Services:
-        """Raises ConfigurationError where its checkpoint is not on this machine, DependencyUnavailable where
-        its model is not served."""
-        context, towers = self._context, self._main_towers
-        if version.id != context.version_id:
-            context = context_of(context.args, version)
-            towers = Towers.of_app(model_app_name(context.version_id))
+        """Raises as ``with_towers`` does."""
+        served = with_towers(self._main, version)
         return self._services.of_version(
-            context.model,
-            towers.text_embedder(context),
-            towers.image_embedder(context),
-            _index(self._index, context),
+            served.context.model, served.texts(), served.photos(), _index(self._index, served.context)
         )
-
-
-class Towers(NamedTuple):
-    """The handles of one application's embedders."""
-
-    text: DeploymentHandle
-    image: DeploymentHandle
-
-    @classmethod
-    def of_app(cls, name: str) -> Towers:
-        """Raises DependencyUnavailable where the application does not run."""
-        try:
-            return cls(
-                serve.get_deployment_handle("TextEmbedder", app_name=name),
-                serve.get_deployment_handle("ImageEmbedder", app_name=name),
-            )
-        except (RayError, RayServeException) as error:
-            raise DependencyUnavailable(f"The Serve application '{name}' does not run.") from error
-
-    def text_embedder(self, context: ServingContext) -> TextEmbedderHandle:
-        return TextEmbedderHandle(self.text, context.args.timeouts.embed_s, context.model.key)
-
-    def image_embedder(self, context: ServingContext) -> ImageEmbedderHandle:
-        return ImageEmbedderHandle(self.image, context.args.timeouts.embed_s, context.model.key)
 
 
 def _index(handle: DeploymentHandle, context: ServingContext) -> VectorIndexHandle:

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 
 from configs.settings import Settings
 from db.session import Database
@@ -17,13 +14,12 @@ from db.vectors import VectorStore
 from models.errors import ConfigurationError, DependencyUnavailable
 from models.image import IndexVersion
 from serve_app.beside import DescribedBeside
-from serve_app.context import model_app_name
-from serve_app.handles import BulkTextEmbedderHandle, ImageEmbedderHandle, TextEmbedderHandle
+from serve_app.deployments.towers import with_towers
+from serve_app.handles import BulkTextEmbedderHandle
 from serve_app.index_parts import IndexParts
 from serve_app.judge_photos import Judge
 from serve_app.ports import BulkTextEmbedder, Vector
 from serve_app.score_floor import FloorCalibration
-from serve_app.startup import context_of
 from serve_app.tasks.served_version import ServedVersion
 
 
@@ -38,10 +34,8 @@ class Workshop:
 
     async def probe(self) -> None:
         """Raises AppError unless both embedders answer."""
-        timeout_s, model_key = self.served.context.args.timeouts.embed_s, self.parts.model_key
-        await TextEmbedderHandle(self.served.text_embedder, timeout_s, model_key).embed("ready")
-        no_photos = np.empty((0, 1, 1, 3), np.uint8)
-        await ImageEmbedderHandle(self.served.image_embedder, timeout_s, model_key).embed(no_photos)
+        await self.served.texts().embed("ready")
+        await self.served.photos().embed(np.empty((0, 1, 1, 3), np.uint8))
 
     def described(self, *, answers: bool) -> DescribedBeside:
         """Terms, and weights of texts that are known, need no embedder."""
@@ -59,10 +53,9 @@ class Workshops:
         self._main, self._database, self._loop = main, database, loop
 
     def of(self, version: IndexVersion) -> Workshop:
-        """Raises ConfigurationError where its checkpoint is not on this machine, DependencyUnavailable where
-        its model is not served."""
-        served = self._main if version.id == self._main.context.version_id else self._elsewhere(version)
-        context, timeout_s = served.context, served.context.args.timeouts.embed_s
+        """Raises as ``with_towers`` does."""
+        served = with_towers(self._main, version)
+        context = served.context
         parts = IndexParts(
             database=self._database,
             vectors=self._vectors,
@@ -71,22 +64,9 @@ class Workshops:
             args=context.args.indexer,
             judge=Judge.of(context, self._database),
         )
-        texts = BulkTextEmbedderHandle(served.text_embedder, timeout_s, self._loop, context.model.key)
-        floors = FloorCalibration(
-            parts, TextEmbedderHandle(served.text_embedder, timeout_s, context.model.key)
-        )
-        return Workshop(served, parts, texts, floors)
-
-    def _elsewhere(self, version: IndexVersion) -> ServedVersion:
-        context = context_of(self._main.context.args, version)
-        name = model_app_name(context.version_id)
-        try:
-            towers = [
-                serve.get_deployment_handle(f"{one}Embedder", app_name=name) for one in ("Image", "Text")
-            ]
-        except (RayError, RayServeException) as error:
-            raise DependencyUnavailable(f"The Serve application '{name}' does not run.") from error
-        return ServedVersion(context, *towers)
+        timeout_s, model_key = context.args.timeouts.embed_s, context.model.key
+        texts = BulkTextEmbedderHandle(served.text_embedder, timeout_s, model_key, self._loop)
+        return Workshop(served, parts, texts, FloorCalibration(parts, served.texts()))
 
 
 class _Silent:

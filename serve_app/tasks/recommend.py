@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ray
-from ray.serve.handle import DeploymentHandle
 
 from db import images
-from serve_app.context import ServingContext
-from serve_app.handles import BulkTextEmbedderHandle
 from serve_app.search import SPARE
+from serve_app.tasks.served_version import ServedVersion
 from serve_app.tasks.worker import indexing_parts
 
 
@@ -26,14 +24,11 @@ class BatchHit:
 
 
 @ray.remote(max_retries=0)
-def recommend(
-    shop_id: int, prompts: Sequence[str], count: int, text_embedder: DeploymentHandle, context: ServingContext
-) -> list[list[BatchHit]]:
+def recommend(shop_id: int, prompts: Sequence[str], count: int, live: ServedVersion) -> list[list[BatchHit]]:
     """For each prompt at most ``count`` photos, best first. Prompts share batches of the text embedder."""
-    timeout_s, model = context.args.timeouts.embed_s, context.model
-    vectors = BulkTextEmbedderHandle(text_embedder, timeout_s, model_key=model.key).embed(prompts)
-    parts = indexing_parts(context)
-    found = parts.vectors.query(context.version_id, shop_id, vectors, count + SPARE)
+    vectors = live.bulk_embedders().text.embed(prompts)
+    parts = indexing_parts(live.context)
+    found = parts.vectors.query(parts.version_id, shop_id, vectors, count + SPARE)
     with parts.database.transaction() as session:
         rows = images.embedded_rows(
             session, shop_id, sorted({hit.image_id for hits in found for hit in hits})

@@ -1,4 +1,4 @@
-"""An index version with the replicas of its model, as tasks receive it."""
+"""An index version with the replicas of its model, as deployments, tasks and batch scripts use it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.context import ServingContext
-from serve_app.handles import BulkImageEmbedderHandle, BulkTextEmbedderHandle
+from serve_app.handles import (
+    BulkImageEmbedderHandle,
+    BulkTextEmbedderHandle,
+    ImageEmbedderHandle,
+    TextEmbedderHandle,
+)
 from serve_app.ports import BulkEmbedders
 
 
@@ -17,10 +22,21 @@ class ServedVersion:
     image_embedder: DeploymentHandle
     text_embedder: DeploymentHandle
 
+    def texts(self) -> TextEmbedderHandle:
+        """For requests."""
+        return TextEmbedderHandle(self.text_embedder, *self._call)
+
+    def photos(self) -> ImageEmbedderHandle:
+        """For requests."""
+        return ImageEmbedderHandle(self.image_embedder, *self._call)
+
     def bulk_embedders(self) -> BulkEmbedders:
         """To be called from a task's thread."""
-        timeout_s, model_key = self.context.args.timeouts.embed_s, self.context.model.key
         return BulkEmbedders(
-            BulkImageEmbedderHandle(self.image_embedder, timeout_s, model_key),
-            BulkTextEmbedderHandle(self.text_embedder, timeout_s, model_key=model_key),
+            BulkImageEmbedderHandle(self.image_embedder, *self._call),
+            BulkTextEmbedderHandle(self.text_embedder, *self._call),
         )
+
+    @property
+    def _call(self) -> tuple[float, str]:
+        return self.context.args.timeouts.embed_s, self.context.model.key

@@ -26,7 +26,7 @@ join_service(Path(sys.argv[1]))
 import ray
 from ray import serve
 from serve_app.tasks.retrieve_image_ids import retrieve_image_ids
-context = serve.get_deployment_handle("Indexer", "fashion").context.remote().result(timeout_s=30)
+context = serve.get_deployment_handle("Indexer", "fashion").live.remote().result(timeout_s=30).context
 task = retrieve_image_ids.options(num_cpus=0.1)
 print(json.dumps(ray.get(task.remote(int(sys.argv[2]), np.load(sys.argv[3]), 3, context))))
 """

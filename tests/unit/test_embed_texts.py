@@ -69,13 +69,13 @@ async def test_after_an_error_nothing_more_is_asked() -> None:
 async def test_a_thread_calls_the_handle_on_the_loop_that_others_call_it_on() -> None:
     """Serve's router belongs to one event loop: called on two, it fails on both."""
     tower = Tower()
-    handle = BulkTextEmbedderHandle(cast(DeploymentHandle, tower), 10, asyncio.get_running_loop())
+    handle = BulkTextEmbedderHandle(cast(DeploymentHandle, tower), 10, "a@1", asyncio.get_running_loop())
     await asyncio.to_thread(handle.embed, TEXTS[:2])
     assert tower.loops == {asyncio.get_running_loop()}
 
 
 async def test_threads_share_the_turns_of_their_handle() -> None:
     tower = Tower()
-    handle = BulkTextEmbedderHandle(cast(DeploymentHandle, tower), 10, asyncio.get_running_loop())
+    handle = BulkTextEmbedderHandle(cast(DeploymentHandle, tower), 10, "a@1", asyncio.get_running_loop())
     await asyncio.gather(*(asyncio.to_thread(handle.embed, TEXTS) for _ in range(3)))
     assert (tower.most, len(tower.asked)) == (TEXTS_AT_ONCE, 3 * len(TEXTS))
