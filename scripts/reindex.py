@@ -22,18 +22,18 @@ from configs.serving import AppArgs
 from configs.settings import SERVE_URL, Settings
 from db.session import Database
 from db.vectors import VectorStore
-from models.errors import AppError, ConfigurationError, InvalidInput
+from models.errors import AppError, ConfigurationError
 from scripts.console import log, out
 from scripts.join_service import join_service
 from scripts.named_database import named_database
+from scripts.reindexing.checked_model import checked_model
 from scripts.reindexing.show import show_outcome, show_versions, watching
-from serve_app.checkpoints import looks_like_directory
 from serve_app.data_directory import DataDirectory
 from serve_app.reindexing.hold import Hold, holding
 from serve_app.reindexing.parts import Options, Outcome, ReindexParts, Watcher
 from serve_app.reindexing.run_reindex import reindex
-from serve_app.reindexing.upkeep import former_context, give_up, prune, states, status
-from serve_app.served_model import PINNED_REVISIONS, ServedModel, served_model
+from serve_app.reindexing.upkeep import former_context, give_up, prune, status
+from serve_app.served_model import ServedModel
 
 STOPPED_BY_GATE = 3
 
@@ -77,8 +77,9 @@ def _stop_on_signals(stop: threading.Event) -> None:
 def _change(arguments: argparse.Namespace, stop: threading.Event) -> int:
     from scripts.reindexing.cluster import service_args
 
-    args = service_args()
-    model = _checked_model(arguments, args) if arguments.model else None
+    args, model = service_args(), None
+    if arguments.model:
+        model = checked_model(arguments.model, arguments.revision, args.model.hub_timeout_s)
     database = Database.configured(connections=4)
     try:
         request = _request(arguments, model)
@@ -125,21 +126,6 @@ def _request(arguments: argparse.Namespace, model: ServedModel | None) -> dict[s
     return {"action": "rollback" if arguments.rollback else "prune" if arguments.prune else "abort"}
 
 
-def _checked_model(arguments: argparse.Namespace, args: AppArgs) -> ServedModel:
-    """The checkpoint, loaded once: what is wrong with it is told before anything begins."""
-    name, revision = arguments.model, arguments.revision
-    if revision is None and name not in PINNED_REVISIONS and not looks_like_directory(name):
-        raise InvalidInput(f"Give --revision COMMIT: what {name} is may change.")
-    wanted = revision or PINNED_REVISIONS.get(name)
-    model = served_model(name, wanted, hub_timeout_s=args.model.hub_timeout_s, fell_back=False)
-    if revision is not None and not model.revision.startswith(revision):
-        raise InvalidInput(f"The checkpoint {model.source} is revision {model.revision}, not {revision}.")
-    from scripts.reindexing.try_model import try_model
-
-    try_model(model, args.model.hub_timeout_s)
-    return model
-
-
 def _parts(
     arguments: argparse.Namespace, args: AppArgs, database: Database, watcher: Watcher, hold: Hold
 ) -> ReindexParts:
@@ -162,7 +148,7 @@ def _show_status(arguments: argparse.Namespace) -> int:
             if arguments.json:
                 print(json.dumps(found), flush=True)  # noqa: T201
             else:
-                show_versions(states(database), found["job"])
+                show_versions(found)
         finally:
             database.close()
     return 0

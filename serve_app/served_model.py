@@ -65,8 +65,18 @@ def choose_model(args: ModelArgs, indexed_with: str | None = None) -> ServedMode
 
 
 def served_model(name: str, revision: str | None, *, hub_timeout_s: float, fell_back: bool) -> ServedModel:
-    """Describe a checkpoint, downloading it if need be."""
+    """Describe a checkpoint, downloading it if need be. Raises ConfigurationError."""
     found = resolve_checkpoint(_absolute(name), revision, timeout_s=hub_timeout_s)
+    try:
+        return _described(name, found, fell_back=fell_back)
+    except (ValueError, KeyError, TypeError, OSError, OverflowError) as error:
+        raise ConfigurationError(
+            f"The files of the checkpoint {found.directory} are damaged ({type(error).__name__}). "
+            "Set model: to a complete CLIP checkpoint."
+        ) from error
+
+
+def _described(name: str, found: ResolvedCheckpoint, *, fell_back: bool) -> ServedModel:
     return ServedModel(
         source=_absolute(name),
         name=found.name,

@@ -22,7 +22,6 @@ from scripts.console import log, out
 from serve_app.gate import GateReport
 from serve_app.regression import Figures
 from serve_app.reindexing.parts import Outcome, Watcher
-from serve_app.reindexing.upkeep import VersionState
 
 LINE_EVERY_S = 1.0
 COLUMNS = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
@@ -133,15 +132,15 @@ def _cells(figures: Figures | None) -> Sequence[str]:
     return (str(figures.queries), *(f"{share:.3f}" for share in shares))
 
 
-def show_versions(states: Sequence[VersionState], job: dict[str, Any] | None) -> None:
+def show_versions(found: dict[str, Any]) -> None:
     """All versions, and what the last command did or does."""
+    job = found["job"]
     table = Table()
     for heading in ("version", "state", "model", "photos", "of", "live since"):
-        table.add_column(heading)
-    for one in states:
-        since = one.version.live_at.isoformat(" ", "seconds") if one.version.live_at else ""
-        numbers = str(one.photos), str(one.embedded)
-        table.add_row(str(one.version.id), one.version.state, one.version.model_key, *numbers, since)
+        table.add_column(heading, overflow="fold")
+    for one in found["versions"]:
+        names = ("version_id", "state", "model_key", "photos", "embedded", "live_at")
+        table.add_row(*("" if one[name] is None else str(one[name]) for name in names))
     out.print(table)
     if job is not None:
         state = "at work" if job["at_work"] else job["status"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,15 +17,6 @@ from serve_app.reindexing.run_reindex import IDS_AT_ONCE
 from serve_app.startup import context_of, id_of
 
 PRUNE_AFTER_S = 60.0
-
-
-@dataclass(frozen=True)
-class VersionState:
-    """``photos``: how many of the ``embedded`` ones it has a vector of."""
-
-    version: IndexVersion
-    photos: int
-    embedded: int
 
 
 def former_context(parts: ReindexParts) -> ServingContext:
@@ -104,34 +94,27 @@ def _remove(
     on_progress(steps, steps)
 
 
-def states(database: Database) -> list[VersionState]:
-    """All versions, oldest first."""
+def status(database: Database) -> dict[str, Any]:
+    """Versions, oldest first, and the newest job, in JSON's shapes.
+
+    ``photos``: how many of the ``embedded`` ones a version has a vector of.
+    """
     with database.transaction() as session:
         allow_long_statements(session)
-        embedded = reindexing.count_embedded(session)
-        versions = index_versions.all_versions(session)
-        return [
-            VersionState(one, embedded - index_versions.missing(session, one.model_key), embedded)
-            for one in versions
-        ]
-
-
-def status(database: Database) -> dict[str, Any]:
-    """Versions and the newest job, in JSON's shapes."""
-    with database.transaction() as session:
         job, held = reindex_jobs.newest(session), reindex_jobs.held_until(session)
-    versions = [
-        {
-            "version_id": one.version.id,
-            "state": one.version.state,
-            "model_key": one.version.model_key,
-            "source": one.version.source,
-            "photos": one.photos,
-            "embedded": one.embedded,
-            "live_at": _text(one.version.live_at),
-        }
-        for one in states(database)
-    ]
+        embedded = reindexing.count_embedded(session)
+        versions = [
+            {
+                "version_id": one.id,
+                "state": one.state,
+                "model_key": one.model_key,
+                "source": one.source,
+                "photos": embedded - index_versions.missing(session, one.model_key),
+                "embedded": embedded,
+                "live_at": _text(one.live_at),
+            }
+            for one in index_versions.all_versions(session)
+        ]
     if job is None:
         return {"versions": versions, "job": None}
     shown = {"id": job.id, "status": job.status, "at_work": held is not None, "error": job.error}
@@ -140,4 +123,4 @@ def status(database: Database) -> dict[str, Any]:
 
 
 def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment is not None else None
+    return moment.isoformat(timespec="seconds") if moment is not None else None
