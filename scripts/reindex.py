@@ -46,11 +46,11 @@ def main() -> int:
             parser.error(f"--{name.replace('_', '-')} goes with --model")
     load_dotenv(".env")
     stop = threading.Event()
-    _stop_on_signals(stop)
     try:
         if arguments.status:
             return _show_status(arguments)
         join_service(arguments.data_dir)
+        _stop_on_signals(stop)  # after Ray, which sets a handler of its own
         return _change(arguments, stop)
     except AppError as error:
         if arguments.json:

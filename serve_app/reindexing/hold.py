@@ -78,7 +78,7 @@ def holding(
     thread.start()
     try:
         yield hold
-    except (Stopped, KeyboardInterrupt):
+    except (Stopped, KeyboardInterrupt, SystemExit):
         with suppress(AppError):
             hold.finish(JobStatus.CANCELLED, "stopped; the same command goes on")
         raise

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from configs.serving import AppArgs, ReindexArgs
-from db import embeddings, index_versions, jobs, reindex_jobs
+from db import embeddings, index_versions, jobs, reindex_jobs, score_floors
 from db.session import Database
 from db.vectors import VectorRecord, VectorStore
 from models.errors import AppError, ConfigurationError, Conflict, DependencyUnavailable, NotFound
@@ -24,7 +24,7 @@ from serve_app.context import ServingContext
 from serve_app.fill_version import Filled
 from serve_app.ports import Vector
 from serve_app.reindexing import checks, fill_passes, hold, run_reindex, upkeep
-from serve_app.reindexing.hold import Hold, holding
+from serve_app.reindexing.hold import holding
 from serve_app.reindexing.parts import Options, Outcome, ReindexParts, Stopped
 from serve_app.served_model import ServedModel
 from tests.fakes import DIMENSION, MODEL, vector_of
@@ -313,13 +313,14 @@ def test_a_photo_that_comes_before_the_flip_is_filled_first(
 
 
 def test_a_lost_entry_is_repaired_before_the_flip(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = run_reindex.repair_collections
+    real = fill_passes.FillPasses.complete
 
-    def damage(parts: ReindexParts, held: Hold, version: IndexVersion) -> None:
-        world.vectors.delete(version.id or 0, world.shop_id, world.ids[:3])
-        real(parts, held, version)
+    def damage(passes: fill_passes.FillPasses) -> None:
+        real(passes)
+        world.vectors.delete(world.version(OTHER).id or 0, world.shop_id, world.ids[:3])
+        monkeypatch.setattr(fill_passes.FillPasses, "complete", real)
 
-    monkeypatch.setattr(run_reindex, "repair_collections", damage)
+    monkeypatch.setattr(fill_passes.FillPasses, "complete", damage)
     outcome = world.reindex()
     assert world.vectors.ids(outcome.version_id, world.shop_id) == set(world.ids)
 
@@ -379,6 +380,9 @@ def test_back_to_the_former_version_and_what_is_retired_removed(
     world.cluster.filled = []
     assert world.reindex(former, report_only=True).state == "live"
     assert world.cluster.filled == [[late]]
+    with world.database.transaction() as session:
+        assert score_floors.waiting(session, MODEL.key, score_floors.now(session)) == 1, "computed anew"
+    assert "1 shops get their score floor later" in world.watcher.notes
     assert world.states() == {MODEL.key: IndexState.LIVE, OTHER.key: IndexState.RETIRED}
     world.execute("UPDATE index_version SET live_at = now() - interval '61 s'")
     with holding(world.database, {"action": "prune"}, world.stop) as held:
