@@ -18,7 +18,6 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from sqlalchemy import text
 
 from scripts.benchmarks.backlog import plant
 from scripts.benchmarks.bare_model import BareModel, BareRound
-from scripts.benchmarks.feeds import import_feed, write_zip
+from scripts.benchmarks.feeds import import_feed, seconds_of, write_zip
 from scripts.benchmarks.photos import HEIGHT_PX, WIDTH_PX, PhotoFile, write_photos
 from scripts.benchmarks.processor_time import between, used_s
 from scripts.benchmarks.workbench import PREFIX, Workbench, workbench
@@ -106,8 +105,7 @@ def _import_round(bench: Workbench, name: str, files: list[PhotoFile], feed: Pat
     sent_s = time.perf_counter() - started
     used = between(before, used_s(bench.data, bench.pid))
     bench.wait_until_quiet()
-    begun, ended = (datetime.fromisoformat(job[name]) for name in ("started_at", "finished_at"))
-    return BulkRound(len(files), (ended - begun).total_seconds(), used), sent_s
+    return BulkRound(len(files), seconds_of(job), used), sent_s
 
 
 def _until_embedded(bench: Workbench, shop_id: int, photos: int) -> float:

@@ -8,6 +8,7 @@ import time
 import zipfile
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def import_feed(bench: Workbench, shop: Shop, feed: Path, timeout_s: float) -> d
             "/api/image-collection/bulk/", content=_parts(feed), headers={"Content-Type": kind}
         )
         return _ended(client, answer.raise_for_status().headers["Location"], timeout_s)
+
+
+def seconds_of(job: dict[str, Any]) -> float:
+    """From the first work on it to its end, by the database's clock."""
+    begun, ended = (datetime.fromisoformat(job[name]) for name in ("started_at", "finished_at"))
+    return (ended - begun).total_seconds()
 
 
 def _parts(feed: Path) -> Iterator[bytes]:
