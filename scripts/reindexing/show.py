@@ -43,7 +43,8 @@ class _Bar:
         self._task = progress.add_task("starting", total=None)
 
     def phase(self, name: str) -> None:
-        self._progress.reset(self._task, description=name, total=None)
+        self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(name, total=None)
 
     def progress(self, done: int, total: int) -> None:
         self._progress.update(self._task, completed=done, total=total)
