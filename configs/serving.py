@@ -138,6 +138,9 @@ class IndexerArgs(ClosedModel):
 
     claim_size: PositiveInt = Field(default=32, description="Photos per Ray task.")
     max_tasks: PositiveInt = Field(default=2, description="Ray tasks in flight.")
+    few_photos: PositiveInt = Field(
+        default=4, description="Uploads of a shop with at most so many waiting do not wait for bulk work."
+    )
     embed_batch: PositiveInt = Field(
         default=8, description="Photos per call to the embedder (≤ 24: 4 MB limit)."
     )

@@ -76,10 +76,13 @@ class VectorIndexHandle:
 
 
 class BulkImageEmbedderHandle:
-    """For Ray tasks, which run in ordinary threads."""
+    """For Ray tasks, which run in ordinary threads. ``gives_way``: to shoppers' photos, in the embedder."""
 
-    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str) -> None:
-        self._embedder = _BulkEmbedder(handle, timeout_s, model_key)
+    def __init__(
+        self, handle: DeploymentHandle, timeout_s: float, model_key: str, *, gives_way: bool = True
+    ) -> None:
+        kind = _BulkEmbedder if gives_way else ImageEmbedderHandle
+        self._embedder = kind(handle, timeout_s, model_key)
 
     def embed(self, pixels: Pixels) -> Vector:
         return run_async(self._embedder.embed(pixels))

@@ -31,6 +31,7 @@ from serve_app.background_audit import BackgroundAudit
 from serve_app.context import ServingContext
 from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.metrics import RayCounter
+from serve_app.deployments.upload_lane import UploadLane, start_upload_worker
 from serve_app.deployments.work_loop import WorkLoop
 from serve_app.deployments.workshop import Workshop, Workshops
 from serve_app.describe_photos import update_metadata
@@ -51,6 +52,7 @@ from serve_app.tasks.served_version import ServedVersion
 logger = logging.getLogger("serve_app")
 Work = TypeVar("Work")
 METADATA_CLAIM_SIZE = 500
+FRESH_S = 2.0  # for so long bulk work leaves a single upload to its lane; an older one shows that it is full
 WEBHOOKS_AT_ONCE = 8  # of so many shops: they wait for other servers, and for nothing here
 
 
@@ -71,12 +73,15 @@ class Indexer:
         loop = asyncio.get_running_loop()
         workshops = Workshops(ServedVersion(context, image_embedder, text_embedder), self._database, loop)
         self._versions = MaintainedVersions(self._database, workshops.of, Workshop.probe)
+        worker = start_upload_worker(self._args)
+        self._uploads = UploadLane(self._args, self._database, self._versions, worker)
         self._media = _media()
         self._accounts = context.args.accounts
         self._mailer = _mailer(self._accounts.link_lifetime_h)
         self._webhooks = _webhook_poster(context, self._database)
         self._loops = [
             self._loop(self._claim_embedding, self._start_embedding),
+            self._loop(self._claim_uploads, self._uploads.embed, max_running=1),
             self._loop(self._claim_deleting, self._start_deleting),
             self._loop(self._claim_shop_deletion, self._start_shop_deletion),
             self._loop(self._claim_import, self._work_on_import, max_running=context.args.imports.max_jobs),
@@ -86,6 +91,7 @@ class Indexer:
             self._loop(self._claim_mail, self._send_mail),
             self._loop(self._claim_webhook, self._webhooks.post, max_running=WEBHOOKS_AT_ONCE),
             *(loop.create_task(one) for one in (self._versions.follow(), self._versions.probe())),
+            loop.create_task(self._uploads.follow()),
             loop.create_task(self._keep_house()),
             loop.create_task(_background_audit(context, self._database).run()),
         ]
@@ -136,7 +142,21 @@ class Indexer:
         if live is None:
             return None
         claim = work.claim_embedding(
-            session, limit=args.claim_size, lease_s=args.lease_s, max_attempts=args.max_attempts
+            session,
+            limit=args.claim_size,
+            lease_s=args.lease_s,
+            max_attempts=args.max_attempts,
+            few=args.few_photos,
+            fresh_s=FRESH_S if self._uploads.is_open else 0.0,
+        )
+        return (live, claim) if claim.photos else None
+
+    def _claim_uploads(self, session: Session) -> tuple[Workshop, Claim] | None:
+        args, live = self._args, self._versions.live
+        if live is None or not self._uploads.is_open:
+            return None
+        claim = work.claim_singles(
+            session, few=args.few_photos, lease_s=args.lease_s, max_attempts=args.max_attempts
         )
         return (live, claim) if claim.photos else None
 

@@ -32,8 +32,15 @@ class ServedVersion:
 
     def bulk_embedders(self) -> BulkEmbedders:
         """To be called from a task's thread."""
+        return self._embedders(gives_way=True)
+
+    def prompt_embedders(self) -> BulkEmbedders:
+        """The same, with the priority of shoppers' requests."""
+        return self._embedders(gives_way=False)
+
+    def _embedders(self, *, gives_way: bool) -> BulkEmbedders:
         return BulkEmbedders(
-            BulkImageEmbedderHandle(self.image_embedder, *self._call),
+            BulkImageEmbedderHandle(self.image_embedder, *self._call, gives_way=gives_way),
             BulkTextEmbedderHandle(self.text_embedder, *self._call),
         )
 

@@ -19,7 +19,6 @@ from serve_app.priority import TASK_NICE, give_way
 @lru_cache(maxsize=4)
 def _connections(args: AppArgs) -> tuple[Database, MediaStore, VectorStore]:
     """The same for every index version."""
-    give_way(TASK_NICE)
     settings = Settings()
     if settings.chroma_url is None or settings.media_url is None:
         raise ConfigurationError("CHROMA_URL and MEDIA_URL must be set on every machine.")
@@ -30,12 +29,15 @@ def _connections(args: AppArgs) -> tuple[Database, MediaStore, VectorStore]:
     )
 
 
-@lru_cache(maxsize=4)
 def indexing_parts(context: ServingContext) -> IndexingParts:
-    """Connections and preprocessing, made at the first task of a process.
+    """``parts_of``, for bulk work: from the first task that asks on, the process gives way."""
+    give_way(TASK_NICE)
+    return parts_of(context)
 
-    From then on the process gives way: all tasks that ask for these parts are bulk work.
-    """
+
+@lru_cache(maxsize=4)
+def parts_of(context: ServingContext) -> IndexingParts:
+    """Connections and preprocessing, made at a process's first use."""
     args = context.args
     database, media, vectors = _connections(args)
     return IndexingParts(

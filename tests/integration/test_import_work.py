@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import StreamWriter
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +16,7 @@ from sqlalchemy import delete, select, update
 from sqlmodel import col
 
 from configs.serving import FetchArgs
-from db import images, import_requests, import_rows, webhooks
+from db import images, import_requests, import_rows, webhooks, work
 from db.session import Database
 from models.image import Image, ImageStatus
 from models.import_job import ImportPhase
@@ -426,6 +427,30 @@ def test_shops_take_turns_by_slices_and_a_shop_works_on_one_job_at_a_time(
     assert turns[:6] == [first, second, first, second, first, second]
     assert turns.index(later) > max(place for place, one in enumerate(turns) if one == first)
     assert (len(impatient.photos()), len(other.photos())) == (12, 11)
+
+
+def test_a_small_import_ends_while_a_large_one_of_another_shop_goes_on(
+    shop: ImportHarness, own_database: Database
+) -> None:
+    with own_database.transaction() as session:
+        session.execute(delete(Image))
+    small = replace(shop, shop_id=create_shop(own_database))
+    stored_id = shop.send(rows(60))
+    assert shop.work()
+    large_id = shop.send(rows(60))
+    held = shop.claim()
+    assert held is not None
+    assert held.job_id == large_id
+    small_id = small.send(rows(10))
+    assert small.work()
+    with own_database.transaction() as session:
+        claim = work.claim_embedding(session, limit=32, lease_s=60, max_attempts=5)
+        session.rollback()
+    assert Counter(photo.shop_id for photo in claim.photos)[small.shop_id] == 10
+    small.index()
+    assert small.close()
+    found = {job_id: shop.job(job_id).status for job_id in (stored_id, large_id, small_id)}
+    assert found == {stored_id: JobStatus.RUNNING, large_id: JobStatus.RUNNING, small_id: JobStatus.SUCCEEDED}
 
 
 def test_an_import_of_a_busy_shop_does_not_pass_one_that_waits_longer(

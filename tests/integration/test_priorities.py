@@ -22,6 +22,11 @@ def test_replicas_have_the_priority_that_the_service_was_started_with(stack: Sta
     assert found.nice() == psutil.Process().nice()
 
 
+def test_the_worker_of_single_uploads_has_it_too(stack: Stack) -> None:
+    (worker,) = stack.processes("ray::UploadWorker")
+    assert worker.nice() == psutil.Process().nice()
+
+
 def test_rows_are_stored_by_a_thread_that_gives_way_to_those_that_embed() -> None:
     def nice_value() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
