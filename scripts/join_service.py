@@ -22,6 +22,8 @@ def join_service(data_dir: Path | None) -> None:
     set_speed_variables()
     # A script needs no fast router, and one of its own lets it wait for answers without an event loop.
     os.environ["RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP"] = "1"
+    # When a script ends, a thread of a handle would start a Ray of its own.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     address = os.environ.get("RAY_ADDRESS")
     if data_dir is not None:
         directory = DataDirectory(data_dir)
