@@ -93,21 +93,21 @@ def others_wait(session: Session, shop_id: int) -> bool:
 
 
 def save(
-    session: Session,
-    job: ClaimedImport,
-    phase: ImportPhase,
-    counts: ImportCounts,
-    *,
-    lease_s: float,
-    progressed: bool = False,
+    session: Session, job: ClaimedImport, phase: ImportPhase, counts: ImportCounts, *, lease_s: float
 ) -> bool | None:
-    """Keep the progress and prolong the lease. Whether the shop wants it cancelled; None: the lease is gone.
-
-    ``progressed``: attempts are counted anew, since they are those without progress.
-    """
-    again: dict[str, Any] = {"attempts": 0} if progressed else {}
-    values = {"phase": phase, "counts": counts.model_dump(), "lease_until": _after(lease_s), **again}
+    """Keep the counts and prolong the lease. Whether the shop wants it cancelled; None: the lease is gone."""
+    values = {"phase": phase, "counts": counts.model_dump(), "lease_until": _after(lease_s)}
     return _change(session, job, values)
+
+
+def note_progress(session: Session, job: ClaimedImport) -> None:
+    """Count attempts anew, since they are those without progress.
+
+    For the transaction that keeps the progress: whoever dies just after it has not worked in vain.
+    """
+    own = col(Job.id) == job.job_id, col(Job.lease_token) == job.token, col(Job.attempts) > 0
+    change = update(Job).where(*own).values(attempts=0)
+    session.execute(change.execution_options(synchronize_session=False))
 
 
 def give_back(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db import import_rows
+from db import import_rows, imports
 from db.imports import ClaimedImport
 from db.media import source_folder
 from models.errors import RemovalRefused, RowsRejected
@@ -49,6 +49,7 @@ class FeedCheck:
         with self._parts.database.transaction() as session:
             broken = import_rows.add(session, self._job.job_id, rows)
             import_rows.add_errors(session, self._job.job_id, broken, self._parts.args.max_errors)
+            imports.note_progress(session, self._job)
         self._progress.add(RowOutcome.FAILED, len(broken))
         self._progress.advance()
 

@@ -71,10 +71,8 @@ class Progress:
     def save_in(self, session: Session) -> bool:
         """As part of a transaction; whether the shop wants the job cancelled. Raises LeaseLost."""
         self.counts.rows_per_s = self._rate()
-        lease_s, progressed = self._parts.indexer.lease_s, self._progressed
-        is_cancelled = imports.save(
-            session, self._job, self.phase, self.counts, lease_s=lease_s, progressed=progressed
-        )
+        lease_s = self._parts.indexer.lease_s
+        is_cancelled = imports.save(session, self._job, self.phase, self.counts, lease_s=lease_s)
         if is_cancelled is None:
             raise LeaseLost
         self._saved_at = time.monotonic()

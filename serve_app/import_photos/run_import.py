@@ -106,6 +106,8 @@ class _Import:
                 removed = import_rows.remove_absent(session, job.job_id, job.shop_id, job.created_at)
                 self._progress.counts.removed += removed
                 self._progress.advance()
+                if removed:
+                    imports.note_progress(session, job)
                 is_cancelled = self._progress.save_in(session)
             if is_cancelled:
                 raise Interrupted

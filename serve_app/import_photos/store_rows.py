@@ -43,6 +43,8 @@ def check_rows(parts: ImportParts, job: ClaimedImport, batch: Batch) -> BatchRes
         import_rows.settle(session, job.job_id, {row.line: RowOutcome.FAILED for row in broken})
         import_rows.add_errors(session, job.job_id, broken, parts.args.max_errors)
         import_rows.mark_checked(session, job.job_id, lines)
+        if lines:
+            imports.note_progress(session, job)
     outcomes = {RowOutcome.FAILED.value: len(broken)}
     return BatchResult(outcomes, kept_bytes=ready.kept_bytes)
 
@@ -102,6 +104,8 @@ class _Storing:
         self.outcomes |= {row.line: RowOutcome.FAILED for row in self.broken}
         import_rows.settle(session, job_id, self.outcomes, self.new_photos)
         import_rows.add_errors(session, job_id, self.broken, self.parts.args.max_errors)
+        if self.outcomes:
+            imports.note_progress(session, self.job)
 
     def _place(self, one: Prepared, image: Image | None, ids: dict[int, int]) -> None:
         line = one.row.line

@@ -17,6 +17,7 @@ from sqlmodel import col
 
 from configs.serving import FetchArgs
 from db import images, import_requests, import_rows, webhooks, work
+from db.imports import ClaimedImport
 from db.session import Database
 from models.image import Image, ImageStatus
 from models.import_job import ImportPhase
@@ -376,6 +377,26 @@ def test_a_job_whose_workers_die_without_progress_fails(shop: ImportHarness) -> 
     job = shop.job(job_id)
     assert (job.status, job.error_code) == (JobStatus.FAILED, "internal_error")
     assert job.error == "gave up after 5 attempts: a process that worked on its rows died"
+
+
+@pytest.mark.parametrize("on_error", ["skip_rows", "reject_all"])
+def test_a_job_whose_workers_die_just_after_each_batch_goes_on(shop: ImportHarness, on_error: str) -> None:
+    """Nobody is told of the batch any more, but what it settled is progress."""
+    batches = shop.parts.indexer.max_attempts + 2
+    job_id = shop.send(rows(2 * batches), on_error=on_error)
+    deaths = 0
+    while (job := shop.claim()) is not None:
+
+        def die_after(batch: Batch, job: ClaimedImport = job) -> None:
+            work = store_rows.check_rows if batch.step is Step.CHECK else store_rows.store_rows
+            work(shop.parts, job, batch)
+            raise BatchLost
+
+        deaths += not run_import(shop.parts, job, InProcess(shop.parts, job, die_after))
+        expire_lease(shop, job_id)
+    assert deaths == batches * (2 if on_error == "reject_all" else 1)
+    assert shop.job(job_id).phase is ImportPhase.INDEXING
+    assert len(shop.photos()) == 2 * batches
 
 
 @pytest.mark.parametrize("batch_number", [1, 3])
