@@ -246,7 +246,9 @@ class AuditArgs(ClosedModel):
 
     every_h: PositiveFloat = Field(default=24.0, description="How often each collection is compared.")
     sample: PositiveInt = Field(
-        default=200, description="Photos of a collection that have to be found by their own vector."
+        default=1000,
+        description="Photos of a collection that have to be found by their own vector. Catalogues up to this "
+        "size are compared whenever they rest after a change, too.",
     )
     repair: bool = Field(default=True, description="Repair what is found, not only report it.")
     page_photos: PositiveInt = Field(default=250, description="Photos that are compared at once.")

@@ -22,9 +22,10 @@ LOOK_S = 30.0
 class BackgroundAudit:
     """Claims by leases on the table ``index_audit``: several at work never meet."""
 
-    def __init__(self, parts: AuditParts, damaged: EventCounter) -> None:
-        """``damaged`` counts collections in which something was wrong."""
+    def __init__(self, parts: AuditParts, damaged: EventCounter, links: int) -> None:
+        """``damaged`` counts collections in which something was wrong; ``links``: an entry's in the graph."""
         args = parts.args
+        self._links = links
         self._parts = replace(parts, keep=lambda: time.sleep(args.pause_s))
         self._damaged = damaged
         self._collections_listed_at = time.monotonic()
@@ -46,7 +47,7 @@ class BackgroundAudit:
             self._collections_listed_at = time.monotonic()
             self._look_for_foreign()
         with self._parts.database.transaction() as session:
-            claimed = index_audits.claim_due(session, every_h, self._parts.lease_s)
+            claimed = index_audits.claim_due(session, every_h, self._parts.lease_s, self._soon())
         if claimed is None:
             return False
         # Another sample each time: in the end every photo is looked for.
@@ -55,6 +56,14 @@ class BackgroundAudit:
         if report is not None and report.found:
             self._tell(claimed, report)
         return True
+
+    def _soon(self) -> range:
+        """Sizes of catalogues that are looked through whenever they rest after a change.
+
+        Up to ``2 * max_neighbors`` entries all know each other in a graph: none is ever lost.
+        """
+        linked = 2 * self._links
+        return range(linked, max(linked, self._parts.args.sample))
 
     def _tell(self, claimed: ClaimedAudit, report: Report) -> None:
         self._damaged.increment()

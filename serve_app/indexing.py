@@ -16,14 +16,14 @@ import numpy as np
 from db import embeddings, index_versions, late_writes, photo_warnings, work
 from db.media import image_prefix
 from db.photo_tags import TermState
-from db.vectors import VectorRecord
 from db.work import Claim, ClaimedPhoto
 from models.errors import AppError, NotFound
 from models.search import TextVector
 from serve_app.beside import Beside, Computed, left_out, note_change, note_embedded, upserted
+from serve_app.found_entries import upsert_found
 from serve_app.index_parts import IndexingParts, by_shop, held, record_of, renewed, texts_of
 from serve_app.item_vectors import save_new
-from serve_app.judge_photos import NEAREST, Judgement, PhotoWarning, Vocabulary
+from serve_app.judge_photos import NEAREST, Judgement, Vocabulary
 from serve_app.late_writes import shops_of, take_out
 from serve_app.photos import prepare_photo
 from serve_app.ports import BulkEmbedders, BulkImageEmbedder, BulkTextEmbedder, Pixels, Vector
@@ -193,8 +193,9 @@ def _publish(
     try:
         for shop_id, own in by_shop(photos).items():
             records = [record_of(one, live.indexed(one)) for one in own]
-            parts.vectors.upsert(parts.version_id, shop_id, records)
-            for image_id, found in _near_duplicates(parts, own, records, vectors).items():
+            # Asked after they were written: of two photos at once, the later one meets the other.
+            hits = upsert_found(parts.vectors, (parts.version_id, shop_id), records, NEAREST)
+            for image_id, found in parts.judge.near_duplicates(shop_id, own, vectors, hits).items():
                 warnings[image_id].append(found)
         built = upserted(built, photos)
         with parts.database.transaction() as session:
@@ -206,19 +207,6 @@ def _publish(
         raise
     _reconcile(parts, claim.token, [photo for photo in photos if photo.image_id not in done])
     return len(done)
-
-
-def _near_duplicates(
-    parts: IndexingParts,
-    photos: list[ClaimedPhoto],
-    records: list[VectorRecord],
-    vectors: Mapping[int, Vector],
-) -> dict[int, PhotoWarning]:
-    """Of one shop's photos. Asked after they were written: of two at once, the later one meets the other."""
-    shop_id = photos[0].shop_id
-    queries = np.stack([record.vector for record in records])
-    hits = parts.vectors.query(parts.version_id, shop_id, queries, NEAREST)
-    return parts.judge.near_duplicates(shop_id, photos, vectors, hits)
 
 
 def _reconcile(parts: IndexingParts, token: str, photos: list[ClaimedPhoto]) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 from db.index_truth import Truth
 from models.index_audit import Finding
 from serve_app.compare_index import Report, truth_pages
+from serve_app.found_entries import is_found
 from serve_app.rebuild_index import rebuild_beside
 from serve_app.repair_index import AuditParts, CollectionOf, write_anew
 
 NEAREST = 10
 QUERIES_PER_CALL = 32  # no more than a batch of shoppers' prompts: those wait behind it
-EQUAL_SCORE = 1 - 2e-6  # another photo with the very same vector is as good
 BEYOND_REPAIR = 0.05  # a share of lost photos from which on the collection is built anew at once
 MAX_LEFT = 10_000
 
@@ -28,7 +28,7 @@ def unreachable(parts: AuditParts, target: CollectionOf, photos: Sequence[Truth]
         vectors = np.stack([one.vector for one in part if one.vector is not None])
         found = parts.vectors.query(target.version_id, target.shop_id, vectors, NEAREST)
         for one, hits in zip(part, found, strict=True):
-            if not any(hit.image_id == one.image_id or hit.score >= EQUAL_SCORE for hit in hits):
+            if not is_found(one.image_id, hits):
                 lost.append(one)
     return lost
 

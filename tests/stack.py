@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ import httpx
 import psutil
 import pytest
 import yaml
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 
 from configs.serving import CollectionArgs
 from configs.settings import environment_names
@@ -208,11 +208,17 @@ class Stack:
 
     def execute(self, statement: str, **values: Any) -> list[Any]:
         """Rows of one statement in the service's own database."""
+        with self.transaction() as connection:
+            result = connection.execute(text(statement), values)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One in the service's own database."""
         engine = create_engine(self.database_url, poolclass=NullPool)
         try:
             with engine.begin() as connection:
-                result = connection.execute(text(statement), values)
-                return [tuple(row) for row in result] if result.returns_rows else []
+                yield connection
         finally:
             engine.dispose()
 
@@ -269,6 +275,7 @@ def quick_config(path: Path, lease_s: float = 5.0) -> Path:
     document = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text("utf-8"))
     args = document["applications"][0]["args"]
     args["indexer"]["lease_s"] = lease_s
+    args["imports"]["batch_rows"] = 8  # small feeds are many batches, too
     args["search"]["floor_quiet_s"] = 0.2
     args["limits"]["signups_per_hour"] = 1000  # all tests sign up from one address
     args.setdefault("accounts", {}).update(mail_retry_s=0.2, mail_lease_s=2.0)

@@ -269,9 +269,8 @@ def _background_audit(context: ServingContext, database: Database) -> Background
         lease_s=context.args.indexer.lease_s,
         retry_delay_s=context.args.indexer.retry_delay_s,
     )
-    return BackgroundAudit(
-        parts, RayCounter("fashion_damaged_collections", "Collections that an audit found wrong.")
-    )
+    damaged = RayCounter("fashion_damaged_collections", "Collections that an audit found wrong.")
+    return BackgroundAudit(parts, damaged, context.args.collection.max_neighbors)
 
 
 def _mailer(lifetime_h: float) -> Mailer:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from random import Random
@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import text
 
 from tests.chaos.test_killed_parts import assert_index_equals_rows
 from tests.drawings import garment
@@ -30,6 +31,8 @@ SEED = int(os.environ.get("IMPORT_CHAOS_SEED", "0")) or int(time.time())
 FORMATS = {"csv": csv_feed, "zip": zip_feed}
 RUNS = [("csv", "zip")] if KILLS == 1 else [("csv",), ("zip",)]
 PATIENCE_S = 60.0 + 0.25 * PHOTOS
+WORKERS = ("ray::import_photos", "ray::import_batch")
+HELD_FROM = 0.5  # of all rows: from here on they wait until the workers that are to die were found
 KINDS = ("dress", "shirt", "hat", "bag", "coat")
 COLOURS = ("red", "blue", "green", "yellow", "black")
 
@@ -50,19 +53,18 @@ def photo(number: int) -> bytes:
 
 
 def plan(photos: int, data_dir: str, random: Random) -> list[Kill]:
-    """Workers die while rows are stored, the others whenever. At most 0.7 of the way: there is work left."""
-    stored = ["ray::import_photos", "ray::import_batch"]
+    """Workers die while rows are stored, the others whenever; there is work left each time."""
     others = [
         "ServeReplica:fashion:Indexer",
         "ServeReplica:fashion:ImageEmbedder",
         f"--path {data_dir}/chroma",
     ]
 
-    def times() -> list[int]:
-        return [random.randint(1, int(0.7 * photos)) for _ in range(KILLS)]
+    def times(share: float) -> list[int]:
+        return [random.randint(1, int(share * photos)) for _ in range(KILLS)]
 
-    kills = [Kill(count, True, title) for title in stored for count in times()]
-    return kills + [Kill(count, False, title) for title in others for count in times()]
+    kills = [Kill(count, True, title) for title in WORKERS for count in times(HELD_FROM)]
+    return kills + [Kill(count, False, title) for title in others for count in times(0.7)]
 
 
 @pytest.mark.parametrize("formats", RUNS, ids="+".join)
@@ -94,16 +96,32 @@ def carry_out(stack: Stack, shop_ids: list[int], kills: list[Kill]) -> list[str]
     query = (
         "SELECT count(*), count(*) FILTER (WHERE status = 'embedded') FROM image WHERE shop_id = ANY(:ids)"
     )
-    while left:
-        ((stored, embedded),) = stack.execute(query, ids=shop_ids)
-        for kill in [one for one in left if (stored if one.is_of_stored else embedded) >= one.count]:
-            if killed(stack, kill.title):
-                left.remove(kill)
-                done.append(kill.title)
-                print(f"{stored} stored, {embedded} embedded: killed {kill.title}")  # noqa: T201
-        assert time.monotonic() < deadline, (stored, embedded, left)
-        time.sleep(0.02)
+    with ExitStack() as held:
+        is_held = False
+        while left:
+            ((stored, embedded),) = stack.execute(query, ids=shop_ids)
+            if not any(one.is_of_stored for one in left):
+                held.close()
+            elif stored >= HELD_FROM * PHOTOS * len(shop_ids) and not is_held:
+                held.enter_context(no_rows_stored(stack, shop_ids))
+                is_held = True
+            for kill in [one for one in left if (stored if one.is_of_stored else embedded) >= one.count]:
+                if killed(stack, kill.title):
+                    left.remove(kill)
+                    done.append(kill.title)
+                    print(f"{stored} stored, {embedded} embedded: killed {kill.title}")  # noqa: T201
+            assert time.monotonic() < deadline, (stored, embedded, left)
+            time.sleep(0.02)
     return done
+
+
+@contextmanager
+def no_rows_stored(stack: Stack, shop_ids: list[int]) -> Iterator[None]:
+    """Batches wait for the shops' rows."""
+    statement = text("SELECT 1 FROM shop WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
+    with stack.transaction() as connection:
+        connection.execute(statement, {"ids": shop_ids})
+        yield
 
 
 def killed(stack: Stack, title: str) -> bool:
@@ -130,3 +148,4 @@ def assert_stored_once(stack: Stack, shop: ShopClient, feed: list[dict[str, Any]
     found = [path for path in (media / "shops" / str(shop.shop_id)).rglob("*") if path.is_file()]
     assert {path for path in found if path.suffix != ".part"} == {media / row[3] for row in rows}
     assert_index_equals_rows(stack, shop.shop_id, {row[0] for row in rows})
+    assert len(shop.recommendations("a red dress", min(len(feed), 100))) == min(len(feed), 100)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 
 from db import embeddings, images
 from db.session import Database
+from db.vectors import VectorStore
 from tests.drawings import garment
 from tests.shop_client import ShopClient
 from tests.stack import Stack
@@ -21,6 +24,7 @@ CLIENTS = 8
 KINDS = ("dress", "shirt", "hat", "bag", "coat")
 COLOURS = ("red", "blue", "green", "yellow", "black")
 PATIENCE_S = 180.0
+FOUND_AFTER_S = 60.0
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(420)]
 
@@ -70,7 +74,7 @@ def test_every_photo_is_embedded_once_whatever_is_killed(stack: Stack) -> None:
 
 
 def assert_index_equals_rows(stack: Stack, shop_id: int, ids: set[int]) -> None:
-    """The same ids and the same vectors in Chroma as in PostgreSQL."""
+    """The same ids and the same vectors in Chroma as in PostgreSQL, and each is found."""
     ((version_id, model_key),) = stack.execute("SELECT id, model_key FROM index_version WHERE state = 'live'")
     store, database = stack.vectors(), Database(stack.database_url, connections=1)
     try:
@@ -82,10 +86,27 @@ def assert_index_equals_rows(stack: Stack, shop_id: int, ids: set[int]) -> None:
     assert set(rows) == ids
     assert store.ids(version_id, shop_id) == ids
     assert vectors.keys() == ids
-    wanted = sorted(ids)
-    found = store.query(version_id, shop_id, np.stack([vectors[one] for one in wanted[:100]]), 5)
-    for image_id, hits in zip(wanted, found, strict=False):
-        scores = {hit.image_id: hit.score for hit in hits}
-        assert max(scores.values()) == pytest.approx(1.0, abs=1e-4)
-        for other, score in scores.items():
-            assert score == pytest.approx(float(vectors[image_id] @ vectors[other]), abs=1e-3)
+    entries = store.read(version_id, shop_id, sorted(ids))
+    for image_id, vector in vectors.items():
+        np.testing.assert_allclose(entries[image_id].vector, vector, atol=1e-6)
+    wait_until_found(lambda: lost(store, (version_id, shop_id), vectors))
+
+
+def lost(store: VectorStore, place: tuple[int, int], vectors: Mapping[int, NDArray[np.float32]]) -> list[int]:
+    """Photos that their own vector does not find, nor an equal one."""
+    wanted = sorted(vectors)
+    pages = [wanted[start : start + 100] for start in range(0, len(wanted), 100)]
+    found = [hits for page in pages for hits in store.query(*place, np.stack([vectors[i] for i in page]), 10)]
+    return [
+        one
+        for one, hits in zip(wanted, found, strict=True)
+        if not any(hit.image_id == one or hit.score >= 1 - 2e-6 for hit in hits)
+    ]
+
+
+def wait_until_found(left: Callable[[], list[int]]) -> None:
+    """A graph may lose the way to an entry when others come; the service looks for such once it rests."""
+    deadline = time.monotonic() + FOUND_AFTER_S
+    while ids := left():
+        assert time.monotonic() < deadline, ids
+        time.sleep(0.5)

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db import index_audits, index_repairs, late_writes
+from db import index_audits, index_repairs, late_writes, score_floors
+from db.index_audits import ClaimedAudit
 from db.late_writes import Late
 from db.vectors import VectorRecord
 from models.errors import Conflict
@@ -246,6 +247,36 @@ def test_one_works_on_a_collection_and_others_are_told(make_bench: MakeBench) ->
         assert row.audited_at is not None
         assert index_audits.claim_due(session, every_h=1, lease_s=60) is None
     bench.assert_equal()
+
+
+def test_a_small_catalogue_is_due_whenever_it_rests_after_a_change(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.add(5)
+
+    def due(soon: range) -> ClaimedAudit | None:
+        with bench.photos.database.transaction() as session:
+            return index_audits.claim_due(session, every_h=1, lease_s=60, soon=soon)
+
+    def computes_floor() -> None:
+        with bench.photos.database.transaction() as session:
+            score_floors.note_change(session, bench.version.model_key, [bench.photos.shop_id])
+        with bench.photos.database.transaction() as session:
+            args = {"quiet_s": 0.0, "at_most_s": 0.0, "lease_s": 60.0}
+            floor = score_floors.claim(session, bench.version.model_key, **args)
+            assert floor is not None
+            score_floors.finish(session, floor, 0.5)
+
+    assert due(range(4, 6)) is None
+    computes_floor()
+    assert [due(soon) for soon in (range(5, 9), range(0), range(2, 4))] == [None] * 3
+    claimed = due(range(4, 5))
+    assert claimed is not None
+    computes_floor()  # a change while it is compared
+    assert audit_claimed(bench.parts, claimed, repair=True) is not None
+    claimed = due(range(4, 5))
+    assert claimed is not None
+    assert audit_claimed(bench.parts, claimed, repair=True) is not None
+    assert due(range(4, 5)) is None
 
 
 def test_a_repair_that_outlives_its_lease_leaves_no_trace_of_itself(make_bench: MakeBench) -> None:

@@ -235,7 +235,7 @@ def test_the_background_audit_repairs_what_is_due_and_tells(
 ) -> None:
     quick = replace(bench.parts, args=bench.parts.args.model_copy(update={"every_h": 1.0, "pause_s": 0.0}))
     damaged = Tally()
-    audit = BackgroundAudit(quick, damaged)
+    audit = BackgroundAudit(quick, damaged, links=32)
     assert not audit.step(), "the shop is new"
     with bench.photos.database.transaction() as session:
         session.execute(text("UPDATE shop SET created_at = now() - interval '2 hours'"))
