@@ -275,6 +275,8 @@ def quick_config(path: Path, lease_s: float = 5.0) -> Path:
     document = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text("utf-8"))
     args = document["applications"][0]["args"]
     args["indexer"]["lease_s"] = lease_s
+    # Webhooks of tests go to this machine; one that hangs is posted again soon.
+    args["fetch"] = {"allow_http": True, "allowed_networks": ["127.0.0.0/8"], "timeout_s": 2.0}
     args["imports"]["batch_rows"] = 8  # small feeds are many batches, too
     args["search"]["floor_quiet_s"] = 0.2
     args["limits"]["signups_per_hour"] = 1000  # all tests sign up from one address

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from random import Random
@@ -33,6 +33,7 @@ RUNS = [("csv", "zip")] if KILLS == 1 else [("csv",), ("zip",)]
 PATIENCE_S = 60.0 + 0.25 * PHOTOS
 WORKERS = ("ray::import_photos", "ray::import_batch")
 HELD_FROM = 0.5  # of all rows: from here on they wait until the workers that are to die were found
+DEATHS_IN_A_ROW = 3  # without progress; after five the service gives a job up
 KINDS = ("dress", "shirt", "hat", "bag", "coat")
 COLOURS = ("red", "blue", "green", "yellow", "black")
 
@@ -91,37 +92,48 @@ def test_every_row_counts_once_whatever_is_killed(
 
 def carry_out(stack: Stack, shop_ids: list[int], kills: list[Kill]) -> list[str]:
     """The titles of what was killed, each at its time."""
-    done, left = [], sorted(kills, key=lambda kill: kill.count)
+    left, done = sorted(kills, key=lambda kill: kill.count), list[str]()
     deadline = time.monotonic() + PATIENCE_S
     query = (
         "SELECT count(*), count(*) FILTER (WHERE status = 'embedded') FROM image WHERE shop_id = ANY(:ids)"
     )
-    with ExitStack() as held:
-        is_held = False
+    stored = deaths = 0
+    with Brake(stack, shop_ids) as brake:
         while left:
+            before = stored
             ((stored, embedded),) = stack.execute(query, ids=shop_ids)
-            if not any(one.is_of_stored for one in left):
-                held.close()
-            elif stored >= HELD_FROM * PHOTOS * len(shop_ids) and not is_held:
-                held.enter_context(no_rows_stored(stack, shop_ids))
-                is_held = True
-            for kill in [one for one in left if (stored if one.is_of_stored else embedded) >= one.count]:
-                if killed(stack, kill.title):
+            deaths = deaths if stored == before else 0
+            may_die = any(one.is_of_stored for one in left) and deaths < DEATHS_IN_A_ROW
+            brake.set(may_die and stored >= HELD_FROM * PHOTOS * len(shop_ids))
+            for kill in due(left, stored, embedded):
+                if (deaths < DEATHS_IN_A_ROW or not kill.is_of_stored) and killed(stack, kill.title):
                     left.remove(kill)
                     done.append(kill.title)
+                    deaths += kill.is_of_stored
                     print(f"{stored} stored, {embedded} embedded: killed {kill.title}")  # noqa: T201
             assert time.monotonic() < deadline, (stored, embedded, left)
             time.sleep(0.02)
     return done
 
 
-@contextmanager
-def no_rows_stored(stack: Stack, shop_ids: list[int]) -> Iterator[None]:
-    """Batches wait for the shops' rows."""
-    statement = text("SELECT 1 FROM shop WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
-    with stack.transaction() as connection:
-        connection.execute(statement, {"ids": shop_ids})
-        yield
+def due(kills: list[Kill], stored: int, embedded: int) -> list[Kill]:
+    return [one for one in kills if (stored if one.is_of_stored else embedded) >= one.count]
+
+
+class Brake(ExitStack):
+    """While it is set, batches wait for their shops' rows, so that there is something to kill."""
+
+    def __init__(self, stack: Stack, shop_ids: list[int]) -> None:
+        super().__init__()
+        self._stack, self._shop_ids, self._is_set = stack, shop_ids, False
+
+    def set(self, wanted: bool) -> None:
+        if wanted and not self._is_set:
+            statement = text("SELECT 1 FROM shop WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
+            self.enter_context(self._stack.transaction()).execute(statement, {"ids": self._shop_ids})
+        elif not wanted:
+            self.close()
+        self._is_set = wanted
 
 
 def killed(stack: Stack, title: str) -> bool:
