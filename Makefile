@@ -8,7 +8,7 @@ PORT ?= 8000
 # An extra package index for torch, e.g. PyTorch's CPU-only one (README, "Two commands").
 TORCH_INDEX ?=
 
-.PHONY: install demo serve test chaos lint format clean help
+.PHONY: install demo serve test chaos chaos-import chaos-reindex lint format clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,8 +24,13 @@ serve: $(VENV)/installed  ## The same in ./data, once, and keep serving on PORT 
 test: $(VENV)/installed-dev  ## Run all tests against real PostgreSQL, Chroma and Ray Serve
 	@$(BIN)/python -m pytest
 
-chaos: $(VENV)/installed-dev  ## Import 5,000 photos by CSV, then by ZIP, while parts are killed, 5 times each
+chaos: chaos-import chaos-reindex  ## The long tests: imports while parts are killed, models changed while shoppers ask
+
+chaos-import: $(VENV)/installed-dev  ## Import 5,000 photos by CSV, then by ZIP, while parts are killed, 5 times each
 	@IMPORT_CHAOS_PHOTOS=5000 IMPORT_CHAOS_KILLS=5 $(BIN)/python -m pytest -s tests/chaos/test_killed_import.py
+
+chaos-reindex: $(VENV)/installed-dev  ## Change the model under load: killed, stopped by the gate, rolled back, pruned
+	@REINDEX_CHAOS=1 $(BIN)/python -m pytest -s tests/chaos/test_reindex.py
 
 lint: $(VENV)/installed-dev  ## Style, types and import directions
 	@$(BIN)/ruff check .

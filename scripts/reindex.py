@@ -30,7 +30,7 @@ from scripts.reindexing.checked_model import checked_model
 from scripts.reindexing.show import show_outcome, show_versions, watching
 from serve_app.data_directory import DataDirectory
 from serve_app.reindexing.hold import Hold, holding
-from serve_app.reindexing.parts import Options, Outcome, ReindexParts, Watcher
+from serve_app.reindexing.parts import Options, Outcome, ReindexParts, Stopped, Watcher
 from serve_app.reindexing.run_reindex import reindex
 from serve_app.reindexing.upkeep import former_context, give_up, prune, status
 from serve_app.served_model import ServedModel
@@ -52,10 +52,10 @@ def main() -> int:
         join_service(arguments.data_dir)
         _stop_on_signals(stop)  # after Ray, which sets a handler of its own
         return _change(arguments, stop)
-    except AppError as error:
+    except (AppError, Stopped) as error:
         if arguments.json:
-            print(json.dumps({"event": "error", "message": error.message}), flush=True)  # noqa: T201
-        log.print(f"error: {error.message}", markup=False)
+            print(json.dumps({"event": "error", "message": str(error)}), flush=True)  # noqa: T201
+        log.print(f"error: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
         return 1

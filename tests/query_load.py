@@ -12,7 +12,7 @@ import httpx
 
 from tests.shop_client import RECOMMENDATIONS, ShopClient
 
-PAUSE_S = 0.05
+PAUSE_S = 0.2
 BEST = 3
 # Models that are a rotation of each other give the same cosines within 0.001, and across them about 0.
 SAME_SCORE = 0.02

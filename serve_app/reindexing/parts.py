@@ -20,8 +20,8 @@ from serve_app.ports import BulkTextEmbedder
 MAX_UNREADABLE_SHARE = 0.01
 
 
-class Stopped(AppError):
-    """Somebody asked the driver to stop."""
+class Stopped(Exception):
+    """Somebody asked the driver to stop: no mistake of anybody's. Says how to go on."""
 
 
 class Partitions(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -28,6 +29,8 @@ COLOURS = ("red", "blue", "green", "yellow", "black")
 PATIENCE_S = 150.0
 STOPPED_BY_GATE = 3
 HELD = "held by the test"
+# Some four minutes instead of one: a bad model that the gate stops, and the way back, as well.
+WHOLE = "REINDEX_CHAOS" in os.environ
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -241,47 +244,61 @@ def settled(stack: Stack) -> bool:
     return not waiting
 
 
+def change(stack: Stack, model: Path, steady: ShopClient, changes: Changes) -> None:
+    """The driver is killed half way; the same command goes on to the end."""
+    hold_some(stack, steady)
+    with driver(stack, "--model", str(model)) as first:
+        wait_until(lambda: filled(stack) >= 20, "the new version is filled")
+        assert (first.poll(), versions(stack)) == (None, {1: "live", 2: "building"})
+    known = set(changes.categories)
+    let_go(stack)
+    assert reindexed(stack, "--model", str(model))["state"] == "live"
+    assert versions(stack) == {1: "retired", 2: "live"}
+    with changes.pause:
+        assert_in_both(stack, changes, known)
+
+
+def stop_a_bad_one(stack: Stack, bad: Path) -> None:
+    newcomer = stocked(stack, 3, 200)
+    newcomer.wait_until_embedded()
+    with ThreadPoolExecutor(1) as beside:
+        batch = beside.submit(answered_in_bulk, stack, newcomer, "a red dress")
+        stopped = reindexed(stack, "--model", str(bad), status=STOPPED_BY_GATE)
+        assert batch.result() == 3, "batch scripts follow the flip"
+    assert "recall@1 falls" in " ".join(stopped["reasons"])
+    assert versions(stack) == {1: "retired", 2: "live", 3: "building"}
+    reindexed(stack, "--abort")
+
+
+def go_back(stack: Stack, load: QueryLoad, former: str) -> None:
+    assert reindexed(stack, "--rollback")["version_id"] == 1
+    assert versions(stack) == {1: "live", 2: "retired", 3: "retired"}
+    wait_until(lambda: load.last == former, "the former model answers again")
+    forget_the_flip(stack)
+    assert reindexed(stack, "--prune")["versions"] == [2, 3]
+    assert versions(stack) == {1: "live"}
+    assert {version for version, _ in stack.vectors().collections()} == {1}
+
+
 def test_a_model_is_changed_while_shoppers_ask(stack: Stack, tmp_path: Path) -> None:
     model = rotated_checkpoint(PROJECT / DEMO_MODEL, tmp_path / "rotated")
-    bad = scrambled_checkpoint(PROJECT / DEMO_MODEL, tmp_path / "scrambled")
+    bad = scrambled_checkpoint(PROJECT / DEMO_MODEL, tmp_path / "scrambled") if WHOLE else None
     steady, weighted, busy = stocked(stack, 40, 0), stocked(stack, 8, 100), stack.new_shop()
-    shops = (steady, weighted, busy)
     assert weighted.request("PATCH", "/api/shops/me/", json={"text_weight": 0.4}).status_code == 200
     wait_until(lambda: settled(stack), "the catalogues are indexed")
     former = stack.http.get("/readyz").json()["model"]
     with QueryLoad(questions_of(steady, weighted)) as load, Changes(busy) as changes:
-        hold_some(stack, steady)
-        with driver(stack, "--model", str(model)) as first:
-            wait_until(lambda: filled(stack) >= 20, "the new version is filled")
-            assert (first.poll(), versions(stack)) == (None, {1: "live", 2: "building"})
-        known = set(changes.categories)
-        let_go(stack)
-        assert reindexed(stack, "--model", str(model))["state"] == "live"
-        assert versions(stack) == {1: "retired", 2: "live"}
-        with changes.pause:
-            assert_in_both(stack, changes, known)
-        assert (load.faults, changes.faults) == ([], [])
+        change(stack, model, steady, changes)
         wait_until(lambda: load.last not in ("", former), "the new model answers")
-        newcomer = stocked(stack, 3, 200)
-        newcomer.wait_until_embedded()
-        with ThreadPoolExecutor(1) as beside:
-            batch = beside.submit(answered_in_bulk, stack, newcomer, "a red dress")
-            stopped = reindexed(stack, "--model", str(bad), status=STOPPED_BY_GATE)
-            assert batch.result() == 3, "batch scripts follow the flip"
-        assert "recall@1 falls" in " ".join(stopped["reasons"])
-        assert versions(stack) == {1: "retired", 2: "live", 3: "building"}
-        reindexed(stack, "--abort")
-        assert reindexed(stack, "--rollback")["version_id"] == 1
-        assert versions(stack) == {1: "live", 2: "retired", 3: "retired"}
-        wait_until(lambda: load.last == former, "the former model answers again")
-        forget_the_flip(stack)
-        assert reindexed(stack, "--prune")["versions"] == [2, 3]
+        assert (load.faults, changes.faults) == ([], [])
+        if bad is not None:
+            stop_a_bad_one(stack, bad)
+            go_back(stack, load, former)
     print(f"{sum(load.models.values())} answers: {dict(load.models)}; {len(changes.deleted)} photos deleted")  # noqa: T201
     assert (load.faults, changes.faults) == ([], [])
     assert len(load.models) == 2, "both models answered"
     assert changes.deleted
     wait_until(lambda: settled(stack), "what was changed is indexed")
-    assert_whole(stack, 1, shops)
+    live = 1 if WHOLE else 2
+    assert_whole(stack, live, (steady, weighted, busy))
     assert {one["ImageID"]: one["Category"] for one in busy.all_photos()} == changes.categories
-    assert versions(stack) == {1: "live"}
-    assert {version for version, _ in stack.vectors().collections()} == {1}
