@@ -11,9 +11,9 @@ import os
 import sys
 import threading
 
-EMBEDDING_NICE = 5
-TASK_NICE = 10
-STORING_NICE = 15
+EMBEDDING_NICE = 10
+TASK_NICE = 15
+STORING_NICE = 19
 
 
 def give_way(nice: int) -> None:
