@@ -255,6 +255,9 @@ class AuditArgs(ClosedModel):
     pause_s: float = Field(
         default=0.05, ge=0, description="Rest between two pages of the background check, for the shoppers."
     )
+    poll_interval_s: PositiveFloat = Field(
+        default=30.0, description="How often the background check looks for a collection that is due."
+    )
 
 
 class PhotoArgs(ClosedModel):

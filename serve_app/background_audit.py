@@ -16,7 +16,6 @@ from serve_app.ports import EventCounter
 from serve_app.repair_index import AuditParts
 
 logger = logging.getLogger("serve_app")
-LOOK_S = 30.0
 
 
 class BackgroundAudit:
@@ -38,7 +37,7 @@ class BackgroundAudit:
             except AppError as error:
                 logger.warning("the search index is audited later: %s", error.message)
                 worked = False
-            await asyncio.sleep(0.0 if worked else LOOK_S)
+            await asyncio.sleep(0.0 if worked else self._parts.args.poll_interval_s)
 
     def step(self) -> bool:
         """Audit what is due; whether anything was."""

@@ -279,6 +279,7 @@ def quick_config(path: Path, lease_s: float = 5.0) -> Path:
     args["fetch"] = {"allow_http": True, "allowed_networks": ["127.0.0.0/8"], "timeout_s": 2.0}
     args["imports"]["batch_rows"] = 8  # small feeds are many batches, too
     args["search"]["floor_quiet_s"] = 0.2
+    args.setdefault("audit", {})["poll_interval_s"] = 1.0
     args["limits"]["signups_per_hour"] = 1000  # all tests sign up from one address
     args.setdefault("accounts", {}).update(mail_retry_s=0.2, mail_lease_s=2.0)
     for deployment in document["applications"][0]["deployments"]:
