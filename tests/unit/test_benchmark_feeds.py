@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from models.feed import FeedRow, PhotoData, PhotoFile
-from scripts.benchmarks import feeds
-from scripts.benchmarks.photos import write_photos
-from scripts.benchmarks.workbench import Shop, Workbench
+from scripts.benchmark import feeds
+from scripts.benchmark.photos import write_photos
+from scripts.benchmark.workbench import Shop, Workbench
 from serve_app.feeds.read_feed import read_feed
 
 COUNTS = {"rows": 2, "created": 2, "failed": 0}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.benchmarks.bulk import ratio_of
-from scripts.benchmarks.latency import quantiles_ms
-from scripts.benchmarks.memory_use import BUFFERS, MemoryPeaks, pss_bytes
-from scripts.benchmarks.processor_time import between
+from scripts.benchmark.bulk import ratio_of
+from scripts.benchmark.memory_use import BUFFERS, MemoryPeaks, pss_bytes
+from scripts.benchmark.mixed import quantiles_ms
+from scripts.benchmark.processor_time import between
 from serve_app.data_directory import DataDirectory
 from serve_app.priority import give_way
 

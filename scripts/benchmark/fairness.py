@@ -20,9 +20,9 @@ from sqlalchemy import text
 
 from db import work
 from db.session import allow_long_statements
-from scripts.benchmarks.backlog import plant_many
-from scripts.benchmarks.photos import PhotoFile, jpeg, write_photos
-from scripts.benchmarks.workbench import PREFIX, Shop, Workbench, workbench
+from scripts.benchmark.backlog import plant_many
+from scripts.benchmark.photos import PhotoFile, jpeg, write_photos
+from scripts.benchmark.workbench import PREFIX, Shop, Workbench, workbench
 from scripts.console import log
 from scripts.measurement.report import Figure
 

@@ -17,9 +17,9 @@ import numpy as np
 from rich.table import Table
 from sqlalchemy import text
 
-from scripts.benchmarks.backlog import plant, plant_many
-from scripts.benchmarks.photos import PhotoFile, write_photos
-from scripts.benchmarks.workbench import PREFIX, Shop, Workbench, workbench
+from scripts.benchmark.backlog import plant, plant_many
+from scripts.benchmark.photos import PhotoFile, write_photos
+from scripts.benchmark.workbench import PREFIX, Shop, Workbench, workbench
 from scripts.console import log
 from scripts.measurement.random_checkpoint import WORDS
 from scripts.measurement.report import Figure

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from scripts.benchmarks.photos import PhotoFile
-from scripts.benchmarks.workbench import Shop, Workbench
+from scripts.benchmark.photos import PhotoFile
+from scripts.benchmark.workbench import Shop, Workbench
 
 PART_BYTES = 2**20
 POLL_S = 0.1

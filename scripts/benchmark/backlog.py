@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from db.session import Database, allow_long_statements
 from models.image import Image, ImageStatus
 from models.taxonomy import Category
-from scripts.benchmarks.photos import HEIGHT_PX, WIDTH_PX, PhotoFile
+from scripts.benchmark.photos import HEIGHT_PX, WIDTH_PX, PhotoFile
 
 ROWS_PER_INSERT = 100_000
 MANY = text(

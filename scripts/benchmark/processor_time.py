@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psutil
 
-from scripts.benchmarks.service_processes import part_of, processes
+from scripts.benchmark.service_processes import part_of, processes
 from serve_app.data_directory import DataDirectory
 
 

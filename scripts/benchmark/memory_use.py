@@ -13,7 +13,7 @@ from typing import Self
 
 import psutil
 
-from scripts.benchmarks.service_processes import part_of, processes
+from scripts.benchmark.service_processes import part_of, processes
 from serve_app.data_directory import DataDirectory
 
 EVERY_S = 0.5

@@ -1,6 +1,6 @@
-"""Measure bulk work: its rate against the bare model's, its memory, and what it does to shoppers.
+"""Measure the running system against its limits and alternatives, side by side in one run.
 
-    python -m scripts.benchmark bulk --check
+    python -m scripts.benchmark query --peer monolith --check
 
 Each starts services of its own, in a temporary directory, with a model of FashionCLIP's exact shape and
 random weights (--model names another; memory takes the bundled one). With --check it ends with status 1
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import AppError
-from scripts.benchmarks import bulk, fairness, latency, memory
+from scripts.benchmark import bulk, fairness, memory, mixed, query
+from scripts.benchmark.workbench import CONFIG
 from scripts.console import log, out
 from scripts.measurement.report import Figure
 
@@ -61,9 +62,21 @@ def _fairness(directory: Path, arguments: argparse.Namespace) -> Measured:
     return fairness.measure(directory, arguments.model, arguments.backlog, arguments.uploads)
 
 
-def _latency(directory: Path, arguments: argparse.Namespace) -> Measured:
+def _mixed(directory: Path, arguments: argparse.Namespace) -> Measured:
     rounds, clients = arguments.rounds, arguments.clients
-    return latency.measure(directory, arguments.model, arguments.requests, rounds, clients)
+    return mixed.measure(directory, arguments.model, arguments.requests, rounds, clients)
+
+
+def _query(directory: Path, arguments: argparse.Namespace) -> Measured:
+    options = query.Options(
+        arguments.photos,
+        arguments.clients,
+        arguments.seconds,
+        arguments.rounds,
+        arguments.repeat,
+        arguments.peer == "monolith",
+    )
+    return query.measure(directory, arguments.model, arguments.config, options)
 
 
 def _memory(directory: Path, arguments: argparse.Namespace) -> Measured:
@@ -80,10 +93,18 @@ def _parser() -> argparse.ArgumentParser:
     own = _kind(kinds, "fairness", _fairness, fairness.__doc__)
     own.add_argument("--backlog", type=int, default=1_000_000, help="photos that wait (default: 1000000)")
     own.add_argument("--uploads", type=int, default=12, help="single uploads of each kind (default: 12)")
-    own = _kind(kinds, "latency", _latency, latency.__doc__)
+    own = _kind(kinds, "mixed", _mixed, mixed.__doc__)
     own.add_argument("--requests", type=int, default=1200, help="requests of each kind (default: 1200)")
     own.add_argument("--rounds", type=int, default=3, help="rounds that they are cut into (default: 3)")
     own.add_argument("--clients", type=int, nargs="+", default=[1, 4], help="at a time (default: 1 4)")
+    own = _kind(kinds, "query", _query, query.__doc__)
+    own.add_argument("--photos", type=int, default=10_000, help="photos of the shop (default: 10000)")
+    own.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64], help="default: 1 16 64")
+    own.add_argument("--seconds", type=float, default=8.0, help="of each round (default: 8)")
+    own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
+    own.add_argument("--repeat", action="store_true", help="ask the same few prompts again and again")
+    own.add_argument("--peer", choices=["monolith"], help="measure it beside the service, in turns")
+    own.add_argument("--config", type=Path, default=CONFIG, help="of the service (default: local.yaml)")
     own = _kind(kinds, "memory", _memory, memory.__doc__)
     own.add_argument(
         "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"

@@ -21,10 +21,10 @@ from typing import Any
 from PIL import Image
 from rich.table import Table
 
-from scripts.benchmarks.feeds import import_feed, write_csv
-from scripts.benchmarks.memory_use import BUFFERS, INDEX, MB, MemoryPeaks
-from scripts.benchmarks.photos import jpeg
-from scripts.benchmarks.workbench import workbench
+from scripts.benchmark.feeds import import_feed, write_csv
+from scripts.benchmark.memory_use import BUFFERS, INDEX, MB, MemoryPeaks
+from scripts.benchmark.photos import jpeg
+from scripts.benchmark.workbench import workbench
 from scripts.console import log
 from scripts.measurement.report import Figure
 

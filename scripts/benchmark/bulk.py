@@ -24,12 +24,12 @@ from typing import Any
 from rich.table import Table
 from sqlalchemy import text
 
-from scripts.benchmarks.backlog import plant
-from scripts.benchmarks.bare_model import BareModel, BareRound
-from scripts.benchmarks.feeds import import_feed, seconds_of, write_zip
-from scripts.benchmarks.photos import HEIGHT_PX, WIDTH_PX, PhotoFile, write_photos
-from scripts.benchmarks.processor_time import between, used_s
-from scripts.benchmarks.workbench import PREFIX, Workbench, workbench
+from scripts.benchmark.backlog import plant
+from scripts.benchmark.bare_model import BareModel, BareRound
+from scripts.benchmark.feeds import import_feed, seconds_of, write_zip
+from scripts.benchmark.photos import HEIGHT_PX, WIDTH_PX, PhotoFile, write_photos
+from scripts.benchmark.processor_time import between, used_s
+from scripts.benchmark.workbench import PREFIX, Workbench, workbench
 from scripts.console import log
 from scripts.measurement.report import Figure
 
@@ -75,14 +75,14 @@ def measure(directory: Path, model: str | None, photos: int, rounds: int) -> tup
         feed = write_zip(directory / "photos.zip", files)
         bench.wait_until_quiet()
         args, batch = bench.args.image_embedder, bench.args.indexer.embed_batch
-        with BareModel(bench.checkpoint, files[0].path.parent, batch, args) as bare:
-            bare.measure(batch)
+        with BareModel(bench.checkpoint, args, files[0].path.parent) as bare:
+            bare.measure(batch, batch)
             few = files[: 2 * bench.args.indexer.claim_size]
             _bulk_round(bench, "warm-up", few)
             _import_round(bench, "warm-up-import", few, write_zip(directory / "few.zip", few))
             found = []
             for number in range(rounds):
-                embedded = bare.measure(photos), _bulk_round(bench, f"round{number}", files)
+                embedded = bare.measure(photos, batch), _bulk_round(bench, f"round{number}", files)
                 found.append(Rounds(*embedded, *_import_round(bench, f"import{number}", files, feed)))
                 log.print(f"round {number + 1}: {_in_words(found[-1])}")
         return _report(bench, files, found)
@@ -164,7 +164,7 @@ def _stages(rounds: list[Rounds]) -> dict[str, float]:
     """Core milliseconds per photo: of the bare model, of preparing one alone, and of each part in bulk."""
     parts: dict[str, list[float]] = defaultdict(list)
     for one in rounds:
-        parts["bare model"].append(1000 * one.bare.cpu_s / one.bare.photos)
+        parts["bare model"].append(1000 * one.bare.cpu_s / one.bare.items)
         parts["decode and resize, alone"].append(1000 * one.bare.decode_s)
         for kind, own in (("bulk", one.bulk), ("import", one.imported)):
             for name, seconds in own.cpu_s.items():
