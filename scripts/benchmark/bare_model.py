@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -94,20 +94,20 @@ def serve(checkpoint: Path, args: EmbedderArgs, photos: Path | None) -> None:
         sys.stdout.flush()
 
 
-def _text_tower(checkpoint: Path, args: EmbedderArgs) -> tuple[Callable[[Any], Any], Sequence[Any], float]:
+def _text_tower(checkpoint: Path, args: EmbedderArgs) -> tuple[Callable[[Any], Any], Any, float]:
     from serve_app.encoder import FashionClipEncoder
 
-    encoder = FashionClipEncoder.load(checkpoint, towers=("text",), dtype=args.dtype, threads=args.threads)
+    encoder = FashionClipEncoder.load(checkpoint, towers=["text"], dtype=args.dtype, threads=args.threads)
     return encoder.embed_prompts, list(islice(distinct_prompts(0), PROMPTS)), 0.0
 
 
 def _image_tower(
     checkpoint: Path, args: EmbedderArgs, photos: Path
-) -> tuple[Callable[[Any], Any], Sequence[Any], float]:
+) -> tuple[Callable[[Any], Any], Any, float]:
     from serve_app.encoder import FashionClipEncoder
     from serve_app.photos import ImageGeometry, prepare_photo
 
-    encoder = FashionClipEncoder.load(checkpoint, towers=("image",), dtype=args.dtype, threads=args.threads)
+    encoder = FashionClipEncoder.load(checkpoint, towers=["image"], dtype=args.dtype, threads=args.threads)
     prepare = partial(prepare_photo, geometry=ImageGeometry.of(checkpoint))
     files = sorted(photos.glob("*.jpg"))[:LARGEST_BATCH]
     started = time.process_time()
@@ -115,9 +115,7 @@ def _image_tower(
     return encoder.encode_images, pixels, (time.process_time() - started) / len(files)
 
 
-def _round(
-    encode: Callable[[Any], Any], stock: Sequence[Any], batch: int, items: int, decode_s: float
-) -> BareRound:
+def _round(encode: Callable[[Any], Any], stock: Any, batch: int, items: int, decode_s: float) -> BareRound:
     times_s: list[float] = []
     started, started_cpu = time.perf_counter(), time.process_time()
     for start in range(0, items, batch):

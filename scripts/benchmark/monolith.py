@@ -8,6 +8,7 @@ It knows one shop and no keys, keeps names beside the vectors, and embeds one pr
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import chromadb
 import numpy as np
@@ -49,7 +50,7 @@ def create_app(checkpoint: str, vectors: str, directory: str) -> FastAPI:
         with torch.inference_mode():
             vector = model.get_text_features(**tokens).pooler_output[0].float()
         vector = vector / vector.norm()
-        found = photos.query(query_embeddings=[vector.numpy()], n_results=query.number_of_images)
+        found: Any = photos.query(query_embeddings=[vector.numpy()], n_results=query.number_of_images)
         places = zip(found["ids"][0], found["distances"][0], found["metadatas"][0], strict=True)
         return [{"id": int(one), "score": 1 - far, **known} for one, far, known in places]
 

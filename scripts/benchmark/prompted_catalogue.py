@@ -85,7 +85,7 @@ def judged(bench: Workbench, catalogue: PromptedCatalogue, kept: Sequence[tuple[
 
 def _embedded(bench: Workbench, prompts: Sequence[str]) -> Array:
     args: EmbedderArgs = bench.args.text_embedder
-    encoder = FashionClipEncoder.load(Path(bench.checkpoint), towers=("text",), dtype=args.dtype)
+    encoder = FashionClipEncoder.load(Path(bench.checkpoint), towers=["text"], dtype=args.dtype)
     return np.concatenate(
         [encoder.encode_texts(prompts[n : n + BATCH]) for n in range(0, len(prompts), BATCH)]
     )

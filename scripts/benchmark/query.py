@@ -235,6 +235,6 @@ def _print(samples: dict[int, Samples], opened: dict[str, dict[str, float]]) -> 
     log.print(table)
     table = Table("part", *(f"{count} client(s)" for count in samples), title="Core ms per request")
     for part in sorted({part for own in samples.values() for part in own.core_ms}):
-        row = (statistics.median(own.core_ms.get(part) or [0.0]) for own in samples.values())
-        table.add_row(part, *(f"{one:.2f}" for one in row))
+        used = (statistics.median(own.core_ms.get(part) or [0.0]) for own in samples.values())
+        table.add_row(part, *(f"{one:.2f}" for one in used))
     log.print(table)
