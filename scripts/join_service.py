@@ -14,14 +14,15 @@ from serve_app.local_environment import set_speed_variables
 APP_NAME = "fashion"
 
 
-def join_service(data_dir: Path | None) -> None:
+def join_service(data_dir: Path | None, *, on_own_loop: bool = False) -> None:
     """Become a driver of the service's Ray cluster: of the local one, or of the one RAY_ADDRESS names.
 
+    ``on_own_loop``: the script awaits its handles' answers on one event loop, as the service's parts do.
     Raises ConfigurationError where no service is named, or none runs there.
     """
     set_speed_variables()
-    # A script needs no fast router, and one of its own lets it wait for answers without an event loop.
-    os.environ["RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP"] = "1"
+    # Most scripts need no fast router; one of its own lets them wait for answers without an event loop.
+    os.environ["RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP"] = "0" if on_own_loop else "1"
     # When a script ends, a thread of a handle would start a Ray of its own.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     address = os.environ.get("RAY_ADDRESS")

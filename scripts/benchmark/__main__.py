@@ -4,7 +4,7 @@
 
 Each starts services of its own, in a temporary directory, with a model of FashionCLIP's exact shape and
 random weights (--model names another; memory takes the bundled one). With --check it ends with status 1
-where a limit is missed.
+where a limit is missed. What was measured, and on what machine, is kept in --output as JSON.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from models.errors import AppError
-from scripts.benchmark import bulk, fairness, memory, mixed, query
+from scripts.benchmark import bulk, fairness, image, memory, mixed, query, text
+from scripts.benchmark.results import document_of, require_writable, save
 from scripts.benchmark.workbench import CONFIG
 from scripts.console import log, out
 from scripts.measurement.report import Figure
@@ -35,19 +35,31 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="fashion-benchmark-"))
     measure: Callable[[Path, argparse.Namespace], Measured] = arguments.measure
     try:
+        require_writable(arguments.output)
         figures, details = measure(directory, arguments)
+        document = document_of(arguments.kind, _options(arguments), figures, details)
+        log.print(f"Kept in {save(document, arguments.output)}", markup=False)
     except AppError as error:
         log.print(f"error: {error.message}", markup=False)
         return 2
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     if arguments.json:
-        lines = [asdict(figure) | {"met": figure.met} for figure in figures]
-        sys.stdout.write(json.dumps({"figures": lines, "details": details}) + "\n")
+        sys.stdout.write(json.dumps(document) + "\n")
     else:
         for figure in figures:
             out.print(str(figure), markup=False)
     return 1 if arguments.check and not all(figure.met for figure in figures) else 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a run was asked for, as JSON has it."""
+    how = {"kind", "measure", "json", "check", "output"}
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(arguments).items()
+        if name not in how
+    }
 
 
 def _unwind(*_: object) -> None:
@@ -79,6 +91,16 @@ def _query(directory: Path, arguments: argparse.Namespace) -> Measured:
     return query.measure(directory, arguments.model, arguments.config, options)
 
 
+def _text(directory: Path, arguments: argparse.Namespace) -> Measured:
+    options = text.Options(arguments.threads, arguments.callers, arguments.seconds, arguments.rounds)
+    return text.measure(directory, arguments.model, arguments.config, options)
+
+
+def _image(directory: Path, arguments: argparse.Namespace) -> Measured:
+    threads, rounds = arguments.threads, arguments.rounds
+    return image.measure(directory, arguments.model, arguments.config, threads, rounds)
+
+
 def _memory(directory: Path, arguments: argparse.Namespace) -> Measured:
     return memory.measure(directory, arguments.model, tuple(arguments.lines))
 
@@ -104,12 +126,28 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
     own.add_argument("--repeat", action="store_true", help="ask the same few prompts again and again")
     own.add_argument("--peer", choices=["monolith"], help="measure it beside the service, in turns")
-    own.add_argument("--config", type=Path, default=CONFIG, help="of the service (default: local.yaml)")
+    _add_config(own)
+    own = _kind(kinds, "text", _text, text.__doc__)
+    own.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2], help="of the bare encoder (default: 1 2)"
+    )
+    own.add_argument("--callers", type=int, nargs="+", default=[16, 32, 64], help="default: 16 32 64")
+    own.add_argument("--seconds", type=float, default=5.0, help="of each round of callers (default: 5)")
+    own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
+    _add_config(own)
+    own = _kind(kinds, "image", _image, image.__doc__)
+    own.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 2")
+    own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
+    _add_config(own)
     own = _kind(kinds, "memory", _memory, memory.__doc__)
     own.add_argument(
         "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"
     )
     return parser
+
+
+def _add_config(own: argparse.ArgumentParser) -> None:
+    own.add_argument("--config", type=Path, default=CONFIG, help="of the service (default: local.yaml)")
 
 
 def _kind(kinds: Any, name: str, measure: Any, text: str | None) -> argparse.ArgumentParser:
@@ -124,6 +162,12 @@ def _kind(kinds: Any, name: str, measure: Any, text: str | None) -> argparse.Arg
         "--model", help="a checkpoint's directory (default: random weights, FashionCLIP's shape; see above)"
     )
     own.add_argument("--check", action="store_true", help="end with status 1 where a limit is missed")
+    own.add_argument(
+        "--output",
+        type=Path,
+        default=Path("benchmark-results"),
+        help="directory of the results (default: benchmark-results)",
+    )
     own.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return own
 
