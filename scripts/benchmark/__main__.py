@@ -4,7 +4,8 @@
 
 Each starts services of its own, in a temporary directory, with a model of FashionCLIP's exact shape and
 random weights (--model names another; memory takes the bundled one). With --check it ends with status 1
-where a limit is missed. What was measured, and on what machine, is kept in --output as JSON.
+where a limit is missed. What was measured, and on what machine, is kept in --output as JSON, with a
+plot beside it where matplotlib is installed (the extra ``benchmark``).
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from configs.serving import CollectionArgs
 from models.errors import AppError
-from scripts.benchmark import bulk, fairness, image, memory, mixed, query, text
+from scripts.benchmark import bulk, fairness, filters, image, memory, mixed, query, search, text
+from scripts.benchmark.draw import draw
 from scripts.benchmark.results import document_of, require_writable, save
 from scripts.benchmark.workbench import CONFIG
 from scripts.console import log, out
@@ -38,7 +41,8 @@ def main() -> int:
         require_writable(arguments.output)
         figures, details = measure(directory, arguments)
         document = document_of(arguments.kind, _options(arguments), figures, details)
-        log.print(f"Kept in {save(document, arguments.output)}", markup=False)
+        kept = save(document, arguments.output)
+        log.print(f"Kept in {kept}{', and drawn beside it' if draw(kept) else ''}.", markup=False)
     except AppError as error:
         log.print(f"error: {error.message}", markup=False)
         return 2
@@ -67,7 +71,8 @@ def _unwind(*_: object) -> None:
 
 
 def _bulk(directory: Path, arguments: argparse.Namespace) -> Measured:
-    return bulk.measure(directory, arguments.model, arguments.photos, arguments.rounds)
+    photos, rounds = arguments.photos, arguments.rounds
+    return bulk.measure(directory, arguments.model, photos, rounds, peer=arguments.peer == "loop")
 
 
 def _fairness(directory: Path, arguments: argparse.Namespace) -> Measured:
@@ -91,9 +96,24 @@ def _query(directory: Path, arguments: argparse.Namespace) -> Measured:
     return query.measure(directory, arguments.model, arguments.config, options)
 
 
+def _search(directory: Path, arguments: argparse.Namespace) -> Measured:
+    from serve_app.local_config import load_config
+
+    given = {name: getattr(arguments, name) for name in CollectionArgs.model_fields}
+    changed = {name: value for name, value in given.items() if value is not None}
+    collection = load_config(arguments.config).args.collection.model_copy(update=changed)
+    options = search.Options(arguments.sizes, arguments.queries, arguments.rounds, collection)
+    return search.measure(directory, options)
+
+
 def _text(directory: Path, arguments: argparse.Namespace) -> Measured:
     options = text.Options(arguments.threads, arguments.callers, arguments.seconds, arguments.rounds)
     return text.measure(directory, arguments.model, arguments.config, options)
+
+
+def _filters(directory: Path, arguments: argparse.Namespace) -> Measured:
+    photos, queries = arguments.photos, arguments.queries
+    return filters.measure(directory, photos, queries, parts_only=arguments.parts_only)
 
 
 def _image(directory: Path, arguments: argparse.Namespace) -> Measured:
@@ -112,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     own = _kind(kinds, "bulk", _bulk, bulk.__doc__)
     own.add_argument("--photos", type=int, default=1024, help="photos of each round (default: 1024)")
     own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
+    own.add_argument("--peer", choices=["loop"], help="measure it as well, in turns")
     own = _kind(kinds, "fairness", _fairness, fairness.__doc__)
     own.add_argument("--backlog", type=int, default=1_000_000, help="photos that wait (default: 1000000)")
     own.add_argument("--uploads", type=int, default=12, help="single uploads of each kind (default: 12)")
@@ -139,6 +160,21 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 2")
     own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
     _add_config(own)
+    own = _kind(kinds, "search", _search, search.__doc__, model=False)
+    sizes = [1_000, 10_000, 100_000]
+    own.add_argument(
+        "--sizes", type=int, nargs="+", default=sizes, help="photos (default: 1000 10000 100000)"
+    )
+    own.add_argument("--queries", type=int, default=60, help="of each kind in each round (default: 60)")
+    own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
+    for name in CollectionArgs.model_fields:
+        option = f"--{name.replace('_', '-')}"
+        own.add_argument(option, type=int, help="of the collections (default: the config's)")
+    _add_config(own)
+    own = _kind(kinds, "filters", _filters, filters.__doc__, model=False)
+    own.add_argument("--photos", type=int, default=20_000, help="of the shop (default: 20000)")
+    own.add_argument("--queries", type=int, default=60, help="of each kind (default: 60)")
+    own.add_argument("--parts-only", action="store_true", help="leave the whole service out")
     own = _kind(kinds, "memory", _memory, memory.__doc__)
     own.add_argument(
         "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"
@@ -150,7 +186,9 @@ def _add_config(own: argparse.ArgumentParser) -> None:
     own.add_argument("--config", type=Path, default=CONFIG, help="of the service (default: local.yaml)")
 
 
-def _kind(kinds: Any, name: str, measure: Any, text: str | None) -> argparse.ArgumentParser:
+def _kind(
+    kinds: Any, name: str, measure: Any, text: str | None, *, model: bool = True
+) -> argparse.ArgumentParser:
     own: argparse.ArgumentParser = kinds.add_parser(
         name,
         help=(text or "").splitlines()[0],
@@ -158,9 +196,9 @@ def _kind(kinds: Any, name: str, measure: Any, text: str | None) -> argparse.Arg
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     own.set_defaults(measure=measure)
-    own.add_argument(
-        "--model", help="a checkpoint's directory (default: random weights, FashionCLIP's shape; see above)"
-    )
+    if model:
+        shape = "random weights, FashionCLIP's shape; see above"
+        own.add_argument("--model", help=f"a checkpoint's directory (default: {shape})")
     own.add_argument("--check", action="store_true", help="end with status 1 where a limit is missed")
     own.add_argument(
         "--output",

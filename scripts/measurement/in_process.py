@@ -1,4 +1,4 @@
-"""Recall of the index, exactness and cost of filters: the parts alone, in this process.
+"""Exactness and cost of filters: the parts alone, in this process.
 
 Timed is everything between a request's vector and the rows of its answer: the filters' resolution, the photos
 that match, the search, the rows. Not timed: HTTP, Ray Serve, the text tower.
@@ -23,7 +23,7 @@ from models.search import VersionRef
 from scripts.measurement.clustered import Array, Clustered, clustered
 from scripts.measurement.direct_index import DirectIndex, DirectParts
 from scripts.measurement.filter_cases import cases
-from scripts.measurement.report import Figure, print_times
+from scripts.measurement.report import Figure, Times, print_times
 from scripts.measurement.stock import Stock, store
 from serve_app.exact_search import ExactSearch
 from serve_app.local_services import LocalChroma, LocalPostgres
@@ -49,8 +49,8 @@ MODEL = ServedModel(
 )
 
 
-def measure(directory: Path, photos: int, queries: int) -> list[Figure]:
-    """Prints a table of times; returns the figures."""
+def measure(directory: Path, photos: int, queries: int) -> tuple[list[Figure], Times]:
+    """The figures and the times; prints a table of these."""
     directory.mkdir(parents=True)
     postgres, chroma = LocalPostgres(directory), LocalChroma(directory)
     database: Database | None = None
@@ -66,7 +66,9 @@ def measure(directory: Path, photos: int, queries: int) -> list[Figure]:
         postgres.stop()
 
 
-async def _measure(database: Database, index: VectorStore, photos: int, queries: int) -> list[Figure]:
+async def _measure(
+    database: Database, index: VectorStore, photos: int, queries: int
+) -> tuple[list[Figure], Times]:
     with database.transaction() as session:
         version = index_versions.ensure_live(session, MODEL.key, DIMENSION).id or 0
         shop_id = keys.create_shop(session, "Measured", "measured@example.com").id or 0
@@ -75,30 +77,14 @@ async def _measure(database: Database, index: VectorStore, photos: int, queries:
     ref = VersionRef(version, MODEL.key, DIMENSION)
     direct = DirectIndex(index, ref, ExactSearch(database, CACHE_BYTES))
     parts = DirectParts(database, direct, SearchArgs(), MODEL)
-    figures = [
-        Figure(f"recall@{TOP} of the index, {name}", await _recall(parts, shop_id, stock, vectors, own), 0.99)
-        for name, own in (("photos", vectors.photo_queries), ("prompts", vectors.prompts))
-    ]
-    figures += await _filters(parts, shop_id, stock, vectors)
+    figures, times_s = await _filters(parts, shop_id, stock, vectors)
     by_index = DirectParts(database, parts.index, SearchArgs(exact_photos=1), MODEL)
-    return figures + await _beyond(by_index, shop_id, stock, vectors)
+    return figures + await _beyond(by_index, shop_id, stock, vectors), times_s
 
 
-async def _recall(
-    parts: DirectParts, shop_id: int, stock: Stock, vectors: Clustered, queries: Array
-) -> float:
-    """How many of the exact first ``TOP`` are among the answer's; equals of the last count as well."""
-    shares = []
-    for query in queries:
-        found = await Search(parts, shop_id, query).best(TOP)
-        scores = vectors.photos @ query
-        worst = np.sort(scores)[-TOP]
-        place = np.searchsorted(stock.ids, [one.row.image_id for one in found])
-        shares.append(float((scores[place] >= worst - 1e-6).sum()) / TOP)
-    return float(np.mean(shares))
-
-
-async def _filters(parts: DirectParts, shop_id: int, stock: Stock, vectors: Clustered) -> list[Figure]:
+async def _filters(
+    parts: DirectParts, shop_id: int, stock: Stock, vectors: Clustered
+) -> tuple[list[Figure], Times]:
     """Each query with each filter, in turns; the answers against NumPy, in sets and order."""
     times_s: dict[str, list[float]] = defaultdict(list)
     right: dict[str, list[bool]] = defaultdict(list)
@@ -114,10 +100,11 @@ async def _filters(parts: DirectParts, shop_id: int, stock: Stock, vectors: Clus
             shares[name].append(_share(found, wanted))
             matching[name] = int(mask.sum())
     print_times(f"From vector to rows, {len(stock.ids):,} photos of {DIMENSION} numbers", times_s, matching)
-    return [
+    figures = [
         Figure(f"first {TOP} equal NumPy's in set, order and score, {name}", float(np.mean(right[name])), 1.0)
         for name in LOOKED_UP
     ] + [Figure(f"recall@{TOP}, {name}", float(np.mean(own)), 0.99) for name, own in shares.items()]
+    return figures, times_s
 
 
 async def _beyond(parts: DirectParts, shop_id: int, stock: Stock, vectors: Clustered) -> list[Figure]:

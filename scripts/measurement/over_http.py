@@ -20,7 +20,7 @@ from db.vectors import VectorStore
 from scripts.create_shop import create_shop
 from scripts.measurement.clustered import clustered
 from scripts.measurement.filter_cases import cases
-from scripts.measurement.report import Figure, print_times, ratios
+from scripts.measurement.report import Figure, Times, print_times, ratios
 from scripts.measurement.stock import Stock, store
 from scripts.own_service import start, stop, wait_until_it_runs
 from serve_app.data_directory import DataDirectory, RunningService
@@ -32,8 +32,8 @@ TOP = 10
 WARM_UPS = 3
 
 
-def measure(directory: Path, photos: int, queries: int) -> list[Figure]:
-    """Prints a table of times; returns the figures."""
+def measure(directory: Path, photos: int, queries: int) -> tuple[list[Figure], Times]:
+    """The figures and the times; prints a table of these."""
     data = DataDirectory(directory)
     service = start(data, str(DEMO_MODEL), 0)
     try:
@@ -46,7 +46,9 @@ def measure(directory: Path, photos: int, queries: int) -> list[Figure]:
         stop(service)
 
 
-def _measure(client: httpx.Client, running: RunningService, photos: int, queries: int) -> list[Figure]:
+def _measure(
+    client: httpx.Client, running: RunningService, photos: int, queries: int
+) -> tuple[list[Figure], Times]:
     database = Database(running.database_url, connections=2)
     try:
         with database.transaction() as session:
@@ -64,13 +66,14 @@ def _measure(client: httpx.Client, running: RunningService, photos: int, queries
     matching = {name: int(mask.sum()) for name, (_, mask) in wanted.items()}
     print_times(f"Over HTTP, {photos:,} photos", times_s, matching)
     complete = [_complete(found[name], stock, mask) for name, (_, mask) in wanted.items()]
-    return [
+    figures = [
         Figure("answers that are complete and hold only what matches", float(np.mean(complete)), 1.0),
         *(
             Figure(f"median over HTTP, to that without a filter, {name}", ratio, most=MOST_RATIO)
             for name, ratio in ratios(times_s).items()
         ),
     ]
+    return figures, times_s
 
 
 def _times(

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from scripts.console import out
+from scripts.console import log
+
+Times = Mapping[str, Sequence[float]]  # seconds of each query, by the kind of query
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Figure:
         return f"{self.name}: {self.value:.3f}{limit}{'' if self.met else '  MISSED'}"
 
 
-def print_times(title: str, times_s: Mapping[str, Sequence[float]], matching: Mapping[str, int]) -> None:
+def print_times(title: str, times_s: Times, matching: Mapping[str, int]) -> None:
     """Medians in milliseconds, and their ratios to the first row's."""
     table = Table("query", "photos that match", "median ms", "90 % below ms", "ratio", title=title)
     first = statistics.median(next(iter(times_s.values())))
@@ -40,10 +42,10 @@ def print_times(title: str, times_s: Mapping[str, Sequence[float]], matching: Ma
         median, slow = statistics.median(own), statistics.quantiles(own, n=10)[-1]
         row = f"{matching[name]:,}", f"{median * 1000:.1f}", f"{slow * 1000:.1f}", f"{median / first:.2f}"
         table.add_row(name, *row)
-    out.print(table)
+    log.print(table)
 
 
-def ratios(times_s: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def ratios(times_s: Times) -> dict[str, float]:
     """Each median over the first one's."""
     medians = {name: statistics.median(own) for name, own in times_s.items()}
     first = next(iter(medians.values()))
