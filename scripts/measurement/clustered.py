@@ -11,6 +11,7 @@ Array = NDArray[np.float32]
 CLUSTERS = 60
 VARIATIONS = 24
 PHOTOS_PER_PRODUCT = 3
+BLOCK = 4_096
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ def clustered(photos: int, queries: int, dimension: int, seed: int) -> Clustered
 
     of_products = draw((photos + queries) // PHOTOS_PER_PRODUCT + 1)
     own = random.integers(0, len(of_products), photos + queries)
-    all_photos = _unit(1.2 * common + varied(of_products, 0.8)[own] + noise(len(own), 0.25))
+    products = 1.2 * common + varied(of_products, 0.8)
+    all_photos = np.empty((len(own), dimension), np.float32)
+    for start in range(0, len(own), BLOCK):  # in double precision, a million would take many gigabytes
+        part = own[start : start + BLOCK]
+        all_photos[start : start + BLOCK] = _unit(products[part] + noise(len(part), 0.25))
     prompts = _unit(2.0 * other + varied(draw(queries), 0.6) + noise(queries, 0.5))
     return Clustered(all_photos[:photos], of_products[own][:photos], all_photos[photos:], prompts)
 
