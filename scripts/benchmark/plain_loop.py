@@ -50,7 +50,7 @@ class PlainLoop:
             pixels = self._processor(images=images, return_tensors="pt")["pixel_values"]
             with torch.inference_mode():
                 vectors = self._model.get_image_features(pixel_values=pixels.bfloat16()).pooler_output.float()
-            vectors /= vectors.norm(dim=-1, keepdim=True)
+            vectors = vectors / vectors.norm(dim=-1, keepdim=True)
             collection.add(ids=[path.name for path in part], embeddings=vectors.numpy())
         return {"seconds": time.perf_counter() - started, "stored": collection.count()}
 
