@@ -46,6 +46,7 @@ def checkpoint_of(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
         "tiny": make_checkpoint,
         "legacy": lambda path: make_checkpoint(path, legacy_eos=True),
         "crop": lambda path: make_checkpoint(path, Shape(image_size_px=48, dimension=24), seed=1),
+        "gelu": lambda path: _with_gelu(make_checkpoint(path, seed=2)),
     }
 
     def make(name: str) -> Path:
@@ -62,6 +63,12 @@ def checkpoint_of(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
 @pytest.fixture(scope="module")
 def tiny(checkpoint_of: MakeCheckpoint) -> FashionClipEncoder:
     return FashionClipEncoder.load(checkpoint_of("tiny"), dtype="float32", threads=1)
+
+
+def _with_gelu(checkpoint: Path) -> Path:
+    config = checkpoint / "config.json"
+    config.write_text(config.read_text().replace("quick_gelu", "gelu"))
+    return checkpoint
 
 
 class Oracle:
@@ -102,7 +109,7 @@ def _pixels(checkpoint: Path, photos: list[Image.Image]) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ["tiny", "legacy", "crop", "demo"])
+@pytest.mark.parametrize("name", ["tiny", "legacy", "crop", "gelu", "demo"])
 def test_text_vectors_equal_transformers(checkpoint_of: MakeCheckpoint, name: str, dtype: str) -> None:
     checkpoint = checkpoint_of(name)
     ours = FashionClipEncoder.load(checkpoint, towers=["text"], dtype=dtype).encode_texts(PROMPTS)
@@ -113,7 +120,7 @@ def test_text_vectors_equal_transformers(checkpoint_of: MakeCheckpoint, name: st
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ["tiny", "legacy", "crop", "demo"])
+@pytest.mark.parametrize("name", ["tiny", "legacy", "crop", "gelu", "demo"])
 def test_image_vectors_equal_transformers(checkpoint_of: MakeCheckpoint, name: str, dtype: str) -> None:
     checkpoint = checkpoint_of(name)
     photos = [photograph(*size, seed) for seed, size in enumerate(SIZES)]
