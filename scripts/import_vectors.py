@@ -30,7 +30,7 @@ from scripts.export_vectors import shop_of
 from scripts.named_database import add_data_dir, existing_database
 from scripts.vectors_file import Array, VectorRow, VectorsFile
 from serve_app.checkpoints import model_key
-from serve_app.photos import PREPROCESSING_VERSION
+from serve_app.photos import SHRINKS_ON_LOAD
 
 MAX_SHOWN = 100
 
@@ -158,10 +158,10 @@ def _version(database: Database, file: VectorsFile, arguments: argparse.Namespac
         version = index_versions.of_model(session, key)
         if version is None and arguments.model is not None:
             dimension = file.metadata.get("dimension", "")
-            wanted = model_key(arguments.model, arguments.revision or "", PREPROCESSING_VERSION)
-            if wanted != key or not dimension.isdecimal():
+            wanted = [model_key(arguments.model, arguments.revision or "", one) for one in SHRINKS_ON_LOAD]
+            if key not in wanted or not dimension.isdecimal():
                 raise InvalidInput(
-                    f"The vectors are of '{key}', not of '{wanted}', or the file does not say their "
+                    f"The vectors are of '{key}', not of '{wanted[-1]}', or the file does not say their "
                     "dimension."
                 )
             version = index_versions.begin(

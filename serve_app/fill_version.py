@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from db import embeddings, late_writes, reindexing, score_floors
 from db.late_writes import Late
 from db.work import Claim, ClaimedPhoto
@@ -21,7 +19,7 @@ from serve_app.index_parts import IndexingParts, by_shop, record_of, renewed, te
 from serve_app.item_vectors import item_vector, save_new
 from serve_app.late_writes import shops_of, take_out
 from serve_app.photos import prepare_photo
-from serve_app.ports import BulkEmbedders, Pixels, Vector
+from serve_app.ports import BulkEmbedders, Vector
 
 # Photos are held for no longer than so many take: who changes or deletes one of them waits for that.
 PHOTOS_AT_ONCE = 64
@@ -82,23 +80,23 @@ def _vectors(
     """The vector of each readable photo, from PostgreSQL where it is known; and why others have none."""
     with parts.database.transaction() as session:
         vectors = embeddings.stored(session, claim.photos, parts.model_key)
-    pixels: dict[int, Pixels] = {}
+    unknown = [photo for photo in claim.photos if photo.image_id not in vectors]
+    readable: list[int] = []
     unreadable: dict[int, str] = {}
-    for photo in claim.photos:
-        if photo.image_id in vectors:
-            continue
+    pixels = parts.geometry.batch(len(unknown))
+    for photo in unknown:
         try:
             data = parts.media.load(photo.photo_key)
-            pixels[photo.image_id] = prepare_photo(data, parts.geometry, max_pixels=parts.max_pixels)
+            pixels[len(readable)] = prepare_photo(data, parts.geometry, max_pixels=parts.max_pixels)
+            readable.append(photo.image_id)
         except AppError as error:
             if error.status_code >= 500:
                 raise
             gone = isinstance(error, NotFound)
             unreadable[photo.image_id] = "The stored photo is gone." if gone else error.message
-    ids = list(pixels)
-    for batch in (ids[start : start + per_call] for start in range(0, len(ids), per_call)):
-        found = embedders.image.embed(np.stack([pixels[image_id] for image_id in batch]))
-        vectors.update(zip(batch, found, strict=True))
+    for start in range(0, len(readable), per_call):
+        batch = readable[start : start + per_call]
+        vectors.update(zip(batch, embedders.image.embed(pixels[start : start + len(batch)]), strict=True))
     return vectors, unreadable
 
 

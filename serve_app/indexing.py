@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import numpy as np
-
 from db import embeddings, index_versions, late_writes, photo_warnings, work
 from db.media import image_prefix
 from db.photo_tags import TermState
@@ -104,7 +102,7 @@ def _vectors(
 
     def embedded(batch: list[ClaimedPhoto]) -> list[tuple[int, Vector]]:
         readable, pixels = _prepare(parts, claim.token, batch)
-        found = embedder.embed(np.stack(pixels)) if pixels else ()
+        found = embedder.embed(pixels) if readable else ()
         renewed(parts, claim, photos)
         return [(photo.image_id, vector) for photo, vector in zip(readable, found, strict=True)]
 
@@ -117,13 +115,13 @@ def _vectors(
 
 def _prepare(
     parts: IndexingParts, token: str, photos: Sequence[ClaimedPhoto]
-) -> tuple[list[ClaimedPhoto], list[Pixels]]:
+) -> tuple[list[ClaimedPhoto], Pixels]:
     readable: list[ClaimedPhoto] = []
-    pixels: list[Pixels] = []
+    pixels = parts.geometry.batch(len(photos))
     for photo in photos:
         try:
             data = parts.media.load(photo.photo_key)
-            pixels.append(prepare_photo(data, parts.geometry, max_pixels=parts.max_pixels))
+            pixels[len(readable)] = prepare_photo(data, parts.geometry, max_pixels=parts.max_pixels)
             readable.append(photo)
         except AppError as error:
             if error.status_code >= 500:
@@ -131,7 +129,7 @@ def _prepare(
             reason = "The stored photo is gone." if isinstance(error, NotFound) else error.message
             with parts.database.transaction() as session:
                 work.finish_failed(session, token, photo.image_id, reason)
-    return readable, pixels
+    return readable, pixels[: len(readable)]
 
 
 def _with_texts(

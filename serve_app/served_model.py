@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import loads
 from math import exp
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from configs.serving import FASHION_CLIP, FASHION_CLIP_REVISION, ModelArgs
 from models.errors import ConfigurationError
 from serve_app.checkpoints import ResolvedCheckpoint, model_key, resolve_checkpoint
-from serve_app.photos import PREPROCESSING_VERSION, ImageGeometry
+from serve_app.photos import PREPROCESSING_VERSION, SHRINKS_ON_LOAD, ImageGeometry
 
 PINNED_REVISIONS = {FASHION_CLIP: FASHION_CLIP_REVISION}
 # At which Radford et al. (2021, section 2.5) clip it, and their published models end; where a file lacks it.
@@ -43,25 +43,37 @@ class ServedModel:
         """How answers name it: ``name@revision``."""
         return f"{self.name}@{self.revision[:12]}"
 
+    def prepared_as(self, key: str | None) -> Self:
+        """Preparing photos as those of that model key were, where nothing else tells the two models apart."""
+        for version, shrinks in SHRINKS_ON_LOAD.items():
+            if key == model_key(self.name, self.revision, version):
+                return replace(self, key=key, geometry=replace(self.geometry, shrinks=shrinks))
+        return self
+
 
 def choose_model(args: ModelArgs, indexed_with: str | None = None) -> ServedModel:
     """Resolve ``args.name``, or ``args.fallback`` where that cannot be had.
 
     A database that was indexed with the fallback (``indexed_with``, a model key) keeps it, so that a hub
-    that answers one day and not the next does not part photos from their index. Raises ConfigurationError
-    when neither is there.
+    that answers one day and not the next does not part photos from their index. It also keeps a former
+    release's way of preparing photos. Raises ConfigurationError when neither is there.
     """
     if args.fallback is not None and indexed_with is not None:
-        fallback = served_model(args.fallback, None, hub_timeout_s=args.hub_timeout_s, fell_back=True)
+        fallback = _fallback(args, args.fallback).prepared_as(indexed_with)
         if fallback.key == indexed_with:
             return fallback
     try:
         revision = args.revision or PINNED_REVISIONS.get(args.name)
-        return served_model(args.name, revision, hub_timeout_s=args.hub_timeout_s, fell_back=args.fell_back)
+        found = served_model(args.name, revision, hub_timeout_s=args.hub_timeout_s, fell_back=args.fell_back)
     except ConfigurationError:
         if args.fallback is None or Path(_absolute(args.name)).is_dir():
             raise
-        return served_model(args.fallback, None, hub_timeout_s=args.hub_timeout_s, fell_back=True)
+        return _fallback(args, args.fallback)
+    return found.prepared_as(indexed_with)
+
+
+def _fallback(args: ModelArgs, name: str) -> ServedModel:
+    return served_model(name, None, hub_timeout_s=args.hub_timeout_s, fell_back=True)
 
 
 def served_model(name: str, revision: str | None, *, hub_timeout_s: float, fell_back: bool) -> ServedModel:

@@ -63,7 +63,7 @@ def context_of(args: AppArgs, version: IndexVersion) -> ServingContext:
         )
     model = served_model(
         version.source, version.revision, hub_timeout_s=args.model.hub_timeout_s, fell_back=False
-    )
+    ).prepared_as(version.model_key)
     if model.key != version.model_key:
         raise ConfigurationError(
             f"The checkpoint {version.source} is {model.key} now, but the index version {version.id} was "

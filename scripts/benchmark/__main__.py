@@ -3,8 +3,8 @@
     python -m scripts.benchmark query --peer monolith --check
 
 Each starts services of its own, in a temporary directory, with a model of FashionCLIP's exact shape and
-random weights (--model names another; memory takes the bundled one). With --check it ends with status 1
-where a limit is missed. What was measured, and on what machine, is kept in --output as JSON, with a
+random weights (--model names another; accuracy and memory take the bundled one). With --check it ends with
+status 1 where a limit is missed. What was measured, and on what machine, is kept in --output as JSON, with a
 plot beside it where matplotlib is installed (the extra ``benchmark``).
 """
 
@@ -22,7 +22,19 @@ from typing import Any
 
 from configs.serving import CollectionArgs
 from models.errors import AppError
-from scripts.benchmark import bulk, fairness, filters, image, memory, mixed, query, search, text
+from scripts.benchmark import (
+    accuracy,
+    bulk,
+    decoding,
+    fairness,
+    filters,
+    image,
+    memory,
+    mixed,
+    query,
+    search,
+    text,
+)
 from scripts.benchmark.draw import draw
 from scripts.benchmark.results import document_of, require_writable, save
 from scripts.benchmark.workbench import CONFIG
@@ -121,6 +133,15 @@ def _image(directory: Path, arguments: argparse.Namespace) -> Measured:
     return image.measure(directory, arguments.model, arguments.config, threads, rounds)
 
 
+def _accuracy(_: Path, arguments: argparse.Namespace) -> Measured:
+    model = Path(arguments.model) if arguments.model else accuracy.DEMO_MODEL
+    return accuracy.measure(model, arguments.each, arguments.seed)
+
+
+def _decode(directory: Path, arguments: argparse.Namespace) -> Measured:
+    return decoding.measure(directory, arguments.model, arguments.photos, arguments.rounds)
+
+
 def _memory(directory: Path, arguments: argparse.Namespace) -> Measured:
     return memory.measure(directory, arguments.model, tuple(arguments.lines))
 
@@ -175,6 +196,14 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--photos", type=int, default=20_000, help="of the shop (default: 20000)")
     own.add_argument("--queries", type=int, default=60, help="of each kind (default: 60)")
     own.add_argument("--parts-only", action="store_true", help="leave the whole service out")
+    own = _kind(kinds, "accuracy", _accuracy, accuracy.__doc__)
+    own.add_argument(
+        "--each", type=int, default=2, help="drawings of a kind, colour and pattern (default: 2)"
+    )
+    own.add_argument("--seed", type=int, default=0, help="of drawings and sentences")
+    own = _kind(kinds, "decode", _decode, decoding.__doc__)
+    own.add_argument("--photos", type=int, default=8, help="of each size (default: 8)")
+    own.add_argument("--rounds", type=int, default=5, help="rounds of each (default: 5)")
     own = _kind(kinds, "memory", _memory, memory.__doc__)
     own.add_argument(
         "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"

@@ -29,11 +29,11 @@ def write_photos(directory: Path, count: int, seed: int = 0) -> list[PhotoFile]:
     return [_write(directory / f"{seed}-{number:06}.jpg", [seed, number]) for number in range(count)]
 
 
-def jpeg(seed: list[int]) -> bytes:
-    """One photo, the same for the same seed."""
+def jpeg(seed: list[int], size_px: tuple[int, int] = (WIDTH_PX, HEIGHT_PX)) -> bytes:
+    """One photo, the same for the same seed and size."""
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(0, 256, (6, 5, 3), dtype=np.uint8))
-    smooth = np.asarray(coarse.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.BICUBIC)).astype(np.int16)
+    smooth = np.asarray(coarse.resize(size_px, Image.Resampling.BICUBIC)).astype(np.int16)
     pixels = smooth + random.integers(-12, 13, smooth.shape, dtype=np.int16)
     top, left = random.integers(100, 400, 2)
     pixels[top : top + 400, left : left + 300] = random.integers(0, 256, 3)

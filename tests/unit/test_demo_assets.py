@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -149,6 +150,6 @@ def test_checkpoint_loads_with_transformers_alone_and_means_the_same(geometry: I
         inputs = processor(picture, return_tensors="pt")
         output = model(**tokenizer([SEED_PROMPT], return_tensors="pt"), **inputs)
     encoder = FashionClipEncoder.load(DEMO_MODEL, dtype="float32")
-    served = encoder.encode_images(prepare_photo(photo, geometry)[None])
+    served = encoder.encode_images(prepare_photo(photo, replace(geometry, shrinks=False))[None])
     assert float(output.image_embeds[0] @ torch.from_numpy(served[0])) >= 0.9999
     assert float(output.text_embeds[0] @ torch.from_numpy(encoder.encode_texts([SEED_PROMPT])[0])) >= 0.9999

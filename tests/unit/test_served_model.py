@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from math import exp
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPConfig
 
-from configs.serving import ModelArgs
+from configs.serving import AppArgs, ModelArgs
 from models.errors import ConfigurationError
-from serve_app.photos import ImageGeometry
+from models.image import IndexState, IndexVersion
+from serve_app.checkpoints import model_key
+from serve_app.photos import PREPROCESSING_VERSION, ImageGeometry
 from serve_app.served_model import LARGEST_LOGIT_SCALE, PROJECT, choose_model, locate, logit_scale
+from serve_app.startup import context_of
 from tests.checkpoints import TINY, make_checkpoint
 
 NOWHERE = "nobody/no-such-model-here"
@@ -70,6 +74,36 @@ def test_other_weights_are_another_model(checkpoint: Path, tmp_path: Path) -> No
             type(one)(**{name: getattr(one, name) for name in one.__slots__} | {"source": str(other)}),
             hub_timeout_s=1,
         )
+
+
+def test_photos_are_prepared_as_those_that_are_indexed(checkpoint: Path) -> None:
+    args = ModelArgs(name=str(checkpoint))
+    model = choose_model(args)
+    assert model.key.endswith(f"+{PREPROCESSING_VERSION}")
+    assert model.geometry.shrinks
+    former_key = model_key(model.name, model.revision, "p1")
+    former = choose_model(args, former_key)
+    assert former == replace(model, key=former_key, geometry=replace(model.geometry, shrinks=False))
+    fallback = choose_model(ModelArgs(name=NOWHERE, fallback=str(checkpoint), hub_timeout_s=1), former_key)
+    assert fallback == replace(former, fell_back=True)
+    for other in (model.key, "tiny@0123456789ab+p1", model_key(model.name, model.revision, "p0"), None):
+        assert choose_model(args, other) == model
+
+
+def test_a_version_is_served_with_its_own_preprocessing(checkpoint: Path) -> None:
+    model = choose_model(ModelArgs(name=str(checkpoint)))
+    for preprocessing, shrinks in (("p1", False), ("p2", True)):
+        key = model_key(model.name, model.revision, preprocessing)
+        version = IndexVersion(
+            id=3,
+            model_key=key,
+            dimension=model.dimension,
+            source=model.source,
+            revision=model.revision,
+            state=IndexState.RETIRED,
+        )
+        found = context_of(AppArgs(), version).model
+        assert (found.key, found.geometry.shrinks) == (key, shrinks)
 
 
 def test_the_fallback_stands_in_loudly(checkpoint: Path) -> None:
