@@ -16,13 +16,17 @@ STOP_TIMEOUT_S = 30
 
 
 def start(
-    directory: DataDirectory, model: str | None, port: int, config: Path | None = None
+    directory: DataDirectory,
+    model: str | None,
+    port: int,
+    config: Path | None = None,
+    launcher: str = "serve_app",
 ) -> subprocess.Popen[bytes]:
-    """The launcher as a process of its own; its lines appear on our standard error.
+    """The launcher (a module) as a process of its own; its lines appear on our standard error.
 
     ``config``: a file other than the launcher's default.
     """
-    command = [sys.executable, "-m", "serve_app", *([str(config)] if config else [])]
+    command = [sys.executable, "-m", launcher, *([str(config)] if config else [])]
     command += ["--data-dir", str(directory.path), "--port", str(port)]
     command += ["--env-file", os.devnull, *(["--model", model] if model else [])]
     # A script's data must never reach a database that the environment happens to name.

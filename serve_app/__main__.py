@@ -47,11 +47,11 @@ SUPERVISE_S = 1.0
 INSIST_S = 0.5
 
 
-def main() -> int:
-    """0 after a clean stop, 2 when the service cannot start."""
+def main(import_path: str = "serve_app.main:build_app") -> int:
+    """0 after a clean stop, 2 when the service cannot start. ``import_path``: what its config must name."""
     arguments = _parser().parse_args()
     load_dotenv(arguments.env_file)
-    launcher = Launcher(arguments)
+    launcher = Launcher(arguments, import_path)
     launcher.take_signals()
     try:
         with ExitStack() as stack:
@@ -77,8 +77,8 @@ class _Stopped(BaseException):
 class Launcher:
     """Starts parts in order and registers how each is stopped; ExitStack stops them in reverse."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._arguments = arguments
+    def __init__(self, arguments: argparse.Namespace, import_path: str) -> None:
+        self._arguments, self._import_path = arguments, import_path
         self._directory = DataDirectory(arguments.data_dir)
         self._stop = threading.Event()
         self._interruptible = False
@@ -119,7 +119,7 @@ class Launcher:
         set_ray_variables(scratch, self._directory.path)
         from serve_app.local_config import load_config
 
-        config = load_config(self._arguments.config)
+        config = load_config(self._arguments.config, self._import_path)
         host = self._arguments.host or config.host
         port = config.port if self._arguments.port is None else self._arguments.port
         port = port or free_ports(1)[0]

@@ -50,8 +50,9 @@ class LaunchConfig:
         return ServeDeploySchema.model_validate(document)
 
 
-def load_config(path: Path) -> LaunchConfig:
-    """Raises ConfigurationError with one line that says what to change."""
+def load_config(path: Path, import_path: str = IMPORT_PATH) -> LaunchConfig:
+    """Raises ConfigurationError with one line that says what to change. ``import_path``: of the only
+    application that it may name."""
     document = _read(path)
     _refuse_unknown_keys(path, "", document, ServeDeploySchema)
     applications = document.get("applications")
@@ -62,8 +63,8 @@ def load_config(path: Path) -> LaunchConfig:
     _refuse_unknown_keys(path, "http_options.", document.get("http_options") or {}, HTTPOptionsSchema)
     for number, deployment in enumerate(application.get("deployments") or []):
         _check_deployment(path, f"applications.0.deployments.{number}.", deployment)
-    if application.get("import_path") != IMPORT_PATH:
-        raise ConfigurationError(f"{path}: applications.0.import_path must be '{IMPORT_PATH}'.")
+    if application.get("import_path") != import_path:
+        raise ConfigurationError(f"{path}: applications.0.import_path must be '{import_path}'.")
     try:
         args = AppArgs.model_validate(application.get("args") or {})
         return LaunchConfig(path, ServeDeploySchema.model_validate(document), args)

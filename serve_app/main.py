@@ -16,14 +16,21 @@ from serve_app.startup import serving_context
 
 
 def build_app(args: dict[str, Any]) -> Application:
-    """The application of a Serve config's ``args``; raises ConfigurationError, ValidationError.
+    """The application of a Serve config's ``args``; raises ConfigurationError, ValidationError."""
+    return application(args, Embedder)
+
+
+def application(args: dict[str, Any], embedder: type[Embedder]) -> Application:
+    """The same, with towers of that class.
 
     Deployment options here are those of a small machine; the ``deployments`` of a config override them.
     """
     context = serving_context(AppArgs.model_validate(args))
     hub_timeout_s = context.args.model.hub_timeout_s
-    text = _embedder("TextEmbedder").bind("text", context.model, context.args.text_embedder, hub_timeout_s)
-    image = _embedder("ImageEmbedder").bind(
+    text = _tower(embedder, "TextEmbedder").bind(
+        "text", context.model, context.args.text_embedder, hub_timeout_s
+    )
+    image = _tower(embedder, "ImageEmbedder").bind(
         "image", context.model, context.args.image_embedder, hub_timeout_s
     )
     search = serve.deployment(
@@ -42,9 +49,9 @@ def build_app(args: dict[str, Any]) -> Application:
     ).bind(context, text, image, search, indexer)
 
 
-def _embedder(name: str) -> serve.Deployment:
+def _tower(embedder: type[Embedder], name: str) -> serve.Deployment:
     return serve.deployment(
-        Embedder,
+        embedder,
         name=name,
         max_ongoing_requests=64,
         max_queued_requests=512,

@@ -32,6 +32,7 @@ from scripts.benchmark import (
     memory,
     mixed,
     query,
+    scale,
     search,
     text,
 )
@@ -146,6 +147,10 @@ def _memory(directory: Path, arguments: argparse.Namespace) -> Measured:
     return memory.measure(directory, arguments.model, tuple(arguments.lines))
 
 
+def _scale(directory: Path, arguments: argparse.Namespace) -> Measured:
+    return scale.measure(directory, arguments.model, arguments.nodes, arguments.seconds)
+
+
 def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m scripts.benchmark", description=summary)
@@ -204,6 +209,9 @@ def _parser() -> argparse.ArgumentParser:
     own = _kind(kinds, "decode", _decode, decoding.__doc__)
     own.add_argument("--photos", type=int, default=8, help="of each size (default: 8)")
     own.add_argument("--rounds", type=int, default=5, help="rounds of each (default: 5)")
+    own = _kind(kinds, "scale", _scale, scale.__doc__)
+    own.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4], help="default: 1 2 4")
+    own.add_argument("--seconds", type=float, default=8.0, help="of queries at each visit (default: 8)")
     own = _kind(kinds, "memory", _memory, memory.__doc__)
     own.add_argument(
         "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"

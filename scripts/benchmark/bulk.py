@@ -116,7 +116,7 @@ def _bulk_round(bench: Workbench, name: str, files: list[PhotoFile]) -> BulkRoun
     shop = bench.new_shop(name)
     before = used_s(bench.data, bench.pid)
     plant(bench.database, shop.id, PREFIX, files)
-    seconds = _until_embedded(bench, shop.id, len(files))
+    seconds = until_embedded(bench, shop.id, len(files))
     used = between(before, used_s(bench.data, bench.pid))
     bench.wait_until_quiet()
     return BulkRound(len(files), seconds, used)
@@ -132,7 +132,8 @@ def _import_round(bench: Workbench, name: str, files: list[PhotoFile], feed: Pat
     return BulkRound(len(files), seconds_of(job), used), sent_s
 
 
-def _until_embedded(bench: Workbench, shop_id: int, photos: int) -> float:
+def until_embedded(bench: Workbench, shop_id: int, photos: int) -> float:
+    """Seconds from the commit of the shop's rows to the last one's ``embedded``."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         with bench.database.transaction() as session:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ BATCH = 32
 TOP = 10
 # The same prompt in another batch is computed in another order, in bfloat16.
 TOLERANCE = 4e-3
+Embed = Callable[[Sequence[str]], Array]  # prompts to their vectors (n, d)
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,14 @@ class Judged:
     right: float
 
 
-def prompted_catalogue(bench: Workbench, photos: int, seed: int) -> PromptedCatalogue:
-    """Stored directly in the service's database and index."""
+def prompted_catalogue(
+    bench: Workbench, photos: int, seed: int, embed: Embed | None = None
+) -> PromptedCatalogue:
+    """Stored directly in the service's database and index. ``embed``: by default the bare encoder."""
+    embed = embed or partial(_embedded, bench)
     shop, random = bench.new_shop("asked"), np.random.default_rng(seed)
     prompts = list(islice(distinct_prompts(seed), -(-photos // PHOTOS_PER_PROMPT)))
-    centres = np.repeat(_embedded(bench, prompts), PHOTOS_PER_PROMPT, axis=0)[:photos]
+    centres = np.repeat(embed(prompts), PHOTOS_PER_PROMPT, axis=0)[:photos]
     noise = random.normal(size=centres.shape) * SPREAD / np.sqrt(centres.shape[1])
     moved = centres + noise
     vectors = (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32)
@@ -68,9 +73,15 @@ def prompted_catalogue(bench: Workbench, photos: int, seed: int) -> PromptedCata
     return PromptedCatalogue(shop, vectors, stock.ids)
 
 
-def judged(bench: Workbench, catalogue: PromptedCatalogue, kept: Sequence[tuple[str, bytes]]) -> Judged:
-    """The service's answers to prompts against the exact ones, with the bare encoder's vectors."""
-    exact = _embedded(bench, [prompt for prompt, _ in kept]) @ catalogue.photos.T
+def judged(
+    bench: Workbench,
+    catalogue: PromptedCatalogue,
+    kept: Sequence[tuple[str, bytes]],
+    embed: Embed | None = None,
+) -> Judged:
+    """The service's answers to prompts against the exact ones. ``embed`` as above."""
+    embed = embed or partial(_embedded, bench)
+    exact = embed([prompt for prompt, _ in kept]) @ catalogue.photos.T
     recalls, right = [], []
     for scores, (_, answer) in zip(exact, kept, strict=True):
         shown = json.loads(answer)["recommendations"]

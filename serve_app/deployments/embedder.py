@@ -41,16 +41,19 @@ class Embedder:
         other_tower: DeploymentHandle | None = None,
     ) -> None:
         self._other_tower, self._model = other_tower, model
-        # Here, so that building the application does not load torch: that takes some 3 s.
-        from serve_app.encoder import FashionClipEncoder
-
-        checkpoint = locate(model, hub_timeout_s=hub_timeout_s)
-        self._encoder = FashionClipEncoder.load(
-            checkpoint.directory, towers=(tower,), device=args.device, dtype=args.dtype, threads=args.threads
-        )
+        self._encoder = self._load(tower, args, hub_timeout_s)
         self._encoder.warm_up()
         self._max_photos = EmbedderUserConfig().max_batch_size
         self._bulk = ThreadPoolExecutor(1, "bulk", initializer=give_way, initargs=(EMBEDDING_NICE,))
+
+    def _load(self, tower: Tower, args: EmbedderArgs, hub_timeout_s: float) -> Any:
+        # Here, so that building the application does not load torch: that takes some 3 s.
+        from serve_app.encoder import FashionClipEncoder
+
+        checkpoint = locate(self._model, hub_timeout_s=hub_timeout_s)
+        return FashionClipEncoder.load(
+            checkpoint.directory, towers=(tower,), device=args.device, dtype=args.dtype, threads=args.threads
+        )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply ``user_config`` without a restart. Raises ValidationError, and the old values stay."""

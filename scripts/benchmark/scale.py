@@ -1,0 +1,239 @@
+"""What further nodes bring: queries and bulk work on one Ray node, on two, on four, all on this machine.
+
+A second real model would only take the first one's cores, so the towers sleep here, as long as the model was
+just measured to compute, one call at a time in each replica: eight prompts of the greatest length, eight
+photos, in float32. These are its longest times: with shorter ones this machine's cores, which all nodes
+share, would be the limit. All else is the service as it is: HAProxy, HTTP, Serve, Chroma, PostgreSQL, files
+and decoding; how many cores that took stands beside each rate. Each node has one replica of each deployment,
+but for the Indexer.
+
+Nodes join and leave a running service, up and down again, so that each number of them is measured early and
+late. At each, clients ask distinct prompts over HTTP in a closed loop, then photos that wait in PostgreSQL
+are embedded. The vectors are drawn from the prompts and the pixels, and answers compared with the exact ones.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from rich.table import Table
+
+from configs.serving import CollectionArgs
+from db import index_versions
+from db.vectors import VectorStore
+from scripts.benchmark.backlog import plant
+from scripts.benchmark.bulk import until_embedded
+from scripts.benchmark.http_load import Answered, Load, Target, closed_loop
+from scripts.benchmark.mixed import quantiles_ms
+from scripts.benchmark.photos import PhotoFile, write_photos
+from scripts.benchmark.prompted_catalogue import TOP, PromptedCatalogue, judged, prompted_catalogue
+from scripts.benchmark.prompts import distinct_prompts
+from scripts.benchmark.sleeping_bench import sleeping_bench
+from scripts.benchmark.sleeping_encoder import Sleeps, vector_of
+from scripts.benchmark.workbench import PREFIX, Workbench
+from scripts.console import log
+from scripts.measurement.clustered import Array
+from scripts.measurement.random_checkpoint import FASHION_CLIP_SHAPE, WORDS, make_checkpoint
+from scripts.measurement.report import Figure
+from serve_app.encoder import FashionClipEncoder
+from serve_app.photos import ImageGeometry, prepare_photo
+from serve_app.ports import Pixels
+
+LEAST_GAIN = {2: 1.8}  # issue 6, "Must show"
+CATALOGUE = 2_000
+CLIENTS_PER_NODE = 32
+WARM_UP_S = 1.5  # for each node
+IDLE_S = 2.0
+PHOTOS_PER_NODE = 96
+WARM_UP_PHOTOS = 48  # for each node, so that the processes of its tasks run
+CHECKED_PHOTOS = 48
+BATCH, CALLS = 8, 5
+WORDS_OF_LONGEST = 80  # the text tower reads 77 tokens
+SAME = 0.9999
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One stay at a number of nodes. ``busy``: cores that the machine used, clients and all, and idly."""
+
+    nodes: int
+    idle_busy: float
+    answers_per_s: float
+    p50_ms: float
+    queries_busy: float
+    photos_per_s: float
+    bulk_busy: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is asked and embedded at every number of nodes."""
+
+    bench: Workbench
+    catalogue: PromptedCatalogue
+    files: list[PhotoFile]
+    seconds: float
+
+
+def measure(
+    directory: Path, model: str | None, nodes: Sequence[int], seconds: float
+) -> tuple[list[Figure], Any]:
+    """The figures, and what each visit to a number of ``nodes`` measured. Prints a table."""
+    files = write_photos(directory / "data" / "media" / PREFIX, PHOTOS_PER_NODE * max(nodes))
+    checkpoint = Path(model) if model else make_checkpoint(directory / "checkpoint", FASHION_CLIP_SHAPE)
+    sleeps = _measured(checkpoint, files[:BATCH])
+    prompts_ms, photos_ms = 1000 * BATCH * sleeps.prompt_s, 1000 * BATCH * sleeps.photo_s
+    log.print(f"{BATCH} prompts sleep {prompts_ms:.0f} ms, {BATCH} photos {photos_ms:.0f} ms")
+    with sleeping_bench(directory, checkpoint, sleeps) as (bench, cluster):
+        catalogue = prompted_catalogue(bench, CATALOGUE, 1, _drawn)
+        stage = Stage(bench, catalogue, files, seconds)
+        began = time.perf_counter()
+        visits: list[Visit] = []
+        kept: Answered = []
+        right: list[bool] = []
+        for count in there_and_back(nodes):
+            cluster.resize(count)
+            log.print(f"{count} node(s) after {time.perf_counter() - began:.0f} s")
+            visits.append(_visit(stage, count, kept, right))
+            log.print(_in_words(visits[-1]))
+        answers = judged(bench, catalogue, kept, _drawn)
+    _print(visits)
+    figures = [
+        *gains(visits),
+        Figure("recall@10 of the answers, against exact search", answers.recall, 0.98),
+        Figure(f"answers with exact scores in order, of {answers.answers}", answers.right, 1.0),
+        Figure(f"photos found by their exact vector, of {len(right)}", float(np.mean(right)), 1.0),
+    ]
+    return figures, {"sleeps": asdict(sleeps), "visits": [asdict(visit) for visit in visits]}
+
+
+def there_and_back(nodes: Sequence[int]) -> list[int]:
+    """1, 2, 4 → 1, 2, 4, 2, 1: what drifts with time meets all alike."""
+    up = sorted(nodes)
+    return up + up[-2::-1]
+
+
+def gains(visits: Sequence[Visit]) -> list[Figure]:
+    """Median rates, and those of more nodes over those of the fewest."""
+    found, fewest = [], min(visit.nodes for visit in visits)
+    for name, kind in (("queries", "answers_per_s"), ("bulk", "photos_per_s")):
+        rates = {
+            count: statistics.median(getattr(visit, kind) for visit in visits if visit.nodes == count)
+            for count in sorted({visit.nodes for visit in visits})
+        }
+        found += [Figure(f"{name} on {count} node(s), per second", rate) for count, rate in rates.items()]
+        found += [
+            Figure(f"{name} on {count} nodes over {fewest}", rate / rates[fewest], LEAST_GAIN.get(count))
+            for count, rate in rates.items()
+            if count > fewest
+        ]
+    return found
+
+
+def _measured(checkpoint: Path, files: Sequence[PhotoFile]) -> Sleeps:
+    """Of the bare encoder, on this machine, with one thread."""
+    encoder = FashionClipEncoder.load(checkpoint, dtype="float32", threads=1)
+    longest = [" ".join(islice(cycle(WORDS), first, first + WORDS_OF_LONGEST)) for first in range(BATCH)]
+    photos = _pixels(checkpoint, files)
+    prompts_s = _median_s(lambda: encoder.embed_prompts(longest))
+    photos_s = _median_s(lambda: encoder.encode_images(photos))
+    return Sleeps(prompts_s / BATCH, photos_s / BATCH)
+
+
+def _median_s(call: Callable[[], object]) -> float:
+    times_s = []
+    for _ in range(1 + CALLS):
+        started = time.perf_counter()
+        call()
+        times_s.append(time.perf_counter() - started)
+    return statistics.median(times_s[1:])
+
+
+def _pixels(checkpoint: Path, files: Sequence[PhotoFile]) -> Pixels:
+    geometry = ImageGeometry.of(checkpoint)
+    return np.stack([prepare_photo(file.path.read_bytes(), geometry) for file in files])
+
+
+def _drawn(prompts: Sequence[str]) -> Array:
+    dimension = FASHION_CLIP_SHAPE.dimension
+    return np.stack([vector_of(prompt.encode(), dimension) for prompt in prompts])
+
+
+def _visit(stage: Stage, count: int, kept: Answered, right: list[bool]) -> Visit:
+    service = Target(
+        f"{stage.bench.running.url}/api/recommendations/",
+        {"Authorization": f"Bearer {stage.catalogue.shop.key}"},
+        lambda prompt: {"prompt": prompt, "number_of_images": TOP},
+    )
+    asked, clients = distinct_prompts(time.time_ns()), CLIENTS_PER_NODE * count
+    closed_loop(service, asked, clients, WARM_UP_S * count)
+    idle = _busy(IDLE_S)
+    started = _busy_s()
+    load: Load = closed_loop(service, asked, clients, stage.seconds)
+    queries_busy = (_busy_s() - started) / stage.seconds
+    kept += load.kept
+    _embed(stage, f"warm-up-{count}", stage.files[: WARM_UP_PHOTOS * count])
+    files, started = stage.files[: PHOTOS_PER_NODE * count], _busy_s()
+    shop_id, seconds = _embed(stage, f"nodes-{count}", files)
+    bulk_busy = (_busy_s() - started) / seconds
+    right += _found(stage, shop_id, files)
+    p50_ms = quantiles_ms(load.times_s)["p50"]
+    return Visit(count, idle, load.rate, p50_ms, queries_busy, len(files) / seconds, bulk_busy)
+
+
+def _embed(stage: Stage, name: str, files: list[PhotoFile]) -> tuple[int, float]:
+    """The new shop that the photos are planted in, and what embedding them took, in seconds."""
+    shop = stage.bench.new_shop(f"{name}-{time.time_ns()}")
+    plant(stage.bench.database, shop.id, PREFIX, files)
+    return shop.id, until_embedded(stage.bench, shop.id, len(files))
+
+
+def _found(stage: Stage, shop_id: int, files: list[PhotoFile]) -> list[bool]:
+    """Whether the index has, nearest to a file's exact vector, a photo with that very vector."""
+    checked = files[:: max(1, len(files) // CHECKED_PHOTOS)]
+    with stage.bench.database.transaction() as session:
+        version = index_versions.live(session)
+    if version is None or version.id is None:
+        raise AssertionError("the service runs")
+    pixels = _pixels(stage.bench.checkpoint, checked)
+    vectors = np.stack([vector_of(one.tobytes(), version.dimension) for one in pixels])
+    index = VectorStore(stage.bench.running.chroma_url, CollectionArgs())
+    hits = index.query(version.id, shop_id, vectors, 1)
+    return [bool(own) and own[0].score >= SAME for own in hits]
+
+
+def _busy(seconds: float) -> float:
+    """Cores, while nothing is asked for so long."""
+    started = _busy_s()
+    time.sleep(seconds)
+    return (_busy_s() - started) / seconds
+
+
+def _busy_s() -> float:
+    """Processor time that this machine has spent so far."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
+
+
+def _in_words(visit: Visit) -> str:
+    return (
+        f"{visit.nodes} node(s): {visit.answers_per_s:.1f} answers/s on {visit.queries_busy:.2f} cores, "
+        f"{visit.photos_per_s:.1f} photos/s on {visit.bulk_busy:.2f} cores; {visit.idle_busy:.2f} idly"
+    )
+
+
+def _print(visits: Sequence[Visit]) -> None:
+    table = Table(
+        "nodes", "idle cores", "answers/s", "p50 ms", "cores", "photos/s", "cores", title="Visits, in turn"
+    )
+    for visit in visits:
+        table.add_row(str(visit.nodes), *(f"{value:.2f}" for value in list(asdict(visit).values())[1:]))
+    log.print(table)
