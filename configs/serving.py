@@ -137,7 +137,9 @@ class IndexerArgs(ClosedModel):
     """Background work: how it is claimed, cut and retried."""
 
     claim_size: PositiveInt = Field(default=32, description="Photos per Ray task.")
-    max_tasks: PositiveInt = Field(default=2, description="Ray tasks in flight.")
+    max_tasks: PositiveInt = Field(
+        default=2, description="Ray tasks in flight; of those that embed, for each replica of ImageEmbedder."
+    )
     few_photos: PositiveInt = Field(
         default=4, description="Uploads of a shop with at most so many waiting do not wait for bulk work."
     )

@@ -31,6 +31,7 @@ from serve_app.background_audit import BackgroundAudit
 from serve_app.context import ServingContext
 from serve_app.deployments.logs import use_serve_log
 from serve_app.deployments.metrics import RayCounter
+from serve_app.deployments.replica_count import ReplicaCount
 from serve_app.deployments.upload_lane import UploadLane, start_upload_worker
 from serve_app.deployments.work_loop import WorkLoop
 from serve_app.deployments.workshop import Workshop, Workshops
@@ -57,7 +58,8 @@ WEBHOOKS_AT_ONCE = 8  # of so many shops: they wait for other servers, and for n
 
 
 class Indexer:
-    """Keeps at most ``max_tasks`` pieces of each kind of work in flight, one floor for the shoppers' sake.
+    """Keeps at most ``max_tasks`` pieces of each kind of work in flight, one floor for the shoppers' sake; of
+    embedding so many for each replica of the ImageEmbedder.
 
     Nothing is remembered here: the rows' leases are the state, so a killed Indexer's successor goes on
     where the leases run out.
@@ -79,8 +81,9 @@ class Indexer:
         self._accounts = context.args.accounts
         self._mailer = _mailer(self._accounts.link_lifetime_h)
         self._webhooks = _webhook_poster(context, self._database)
+        self._embedders = ReplicaCount(self._embedder)
         self._loops = [
-            self._loop(self._claim_embedding, self._start_embedding),
+            self._loop(self._claim_embedding, self._start_embedding, max_running=self._max_embedding),
             self._loop(self._claim_uploads, self._uploads.embed, max_running=1),
             self._loop(self._claim_deleting, self._start_deleting),
             self._loop(self._claim_shop_deletion, self._start_shop_deletion),
@@ -91,7 +94,7 @@ class Indexer:
             self._loop(self._claim_mail, self._send_mail),
             self._loop(self._claim_webhook, self._webhooks.post, max_running=WEBHOOKS_AT_ONCE),
             *(loop.create_task(one) for one in (self._versions.follow(), self._versions.probe())),
-            loop.create_task(self._uploads.follow()),
+            *(loop.create_task(one) for one in (self._embedders.follow(), self._uploads.follow())),
             loop.create_task(self._keep_house()),
             loop.create_task(_background_audit(context, self._database).run()),
         ]
@@ -100,14 +103,15 @@ class Indexer:
         self,
         claim: Callable[[Session], Work | None],
         carry_out: Callable[[Work], Awaitable[object]],
-        max_running: int | None = None,
+        max_running: int | Callable[[], int] | None = None,
     ) -> asyncio.Task[None]:
         args = self._args
+        most = max_running or args.max_tasks
         loop = WorkLoop(
             self._database,
             claim,
             carry_out,
-            max_running=max_running or args.max_tasks,
+            max_running=most if callable(most) else lambda: most,
             poll_interval_s=args.poll_interval_s,
         )
         return asyncio.get_running_loop().create_task(loop.run())
@@ -136,6 +140,12 @@ class Indexer:
     async def backlog(self) -> dict[str, Any]:
         """Counts of photos by state, and the age of the oldest one that waits."""
         return asdict(await self._database.run(work.backlog))
+
+    def _embedder(self) -> DeploymentHandle | None:
+        return self._versions.live.served.image_embedder if self._versions.live is not None else None
+
+    def _max_embedding(self) -> int:
+        return self._args.max_tasks * self._embedders.value
 
     def _claim_embedding(self, session: Session) -> tuple[Workshop, Claim] | None:
         args, live = self._args, self._versions.live
@@ -241,7 +251,8 @@ class Indexer:
     def _start_embedding(self, claimed: tuple[Workshop, Claim]) -> ObjectRef[int]:
         live, claim = claimed
         beside = self._versions.beside
-        task = create_embeddings.options(num_cpus=self._args.task_num_cpus)
+        # Else Ray would fill half of this node before it takes the next one.
+        task = create_embeddings.options(num_cpus=self._args.task_num_cpus, scheduling_strategy="SPREAD")
         return task.remote(claim, live.served, beside.served if beside is not None else None)
 
     def _start_deleting(self, claim: Claim) -> ObjectRef[int]:

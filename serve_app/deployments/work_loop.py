@@ -19,7 +19,7 @@ Work = TypeVar("Work")
 
 
 class WorkLoop(Generic[Work]):
-    """At most ``max_running`` pieces of work at a time.
+    """At most ``max_running()`` pieces of work at a time.
 
     Nothing is remembered here: rows with leases are the state. Work that fails is claimed again when its
     lease runs out.
@@ -31,7 +31,7 @@ class WorkLoop(Generic[Work]):
         claim: Callable[[Session], Work | None],
         carry_out: Callable[[Work], Awaitable[object]],
         *,
-        max_running: int,
+        max_running: Callable[[], int],
         poll_interval_s: float,
     ) -> None:
         """``claim`` returns None where nothing waits."""
@@ -45,7 +45,7 @@ class WorkLoop(Generic[Work]):
         """For ever."""
         running: set[asyncio.Task[None]] = set()
         while True:
-            work = await self._next() if len(running) < self._max_running else None
+            work = await self._next() if len(running) < self._max_running() else None
             if work is not None:
                 running.add(asyncio.create_task(self._finish(work)))
             elif running:
