@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 LAUNCHER = "scripts.benchmark.sleeping_service"
 PER_NODE = "Ingress", "TextEmbedder", "ImageEmbedder", "SearchIndex"
 UNLIMITED = "key_requests_per_minute", "shop_requests_per_minute", "prompts_per_day"
-TASKS_PER_NODE = 3  # two that embed while a third one stores
-LATER_S = 3600  # than this run: floors would ask the text tower for hundreds of texts in between
+CLAIM_SIZE = 16  # small beside a round, which ends when the last claim does
+LATER_S = 3600  # than this run: else new shops' floors and audits would take their share of each round
 # Else Ray ends the processes of tasks after a second, and the next round would wait for new ones.
 KEEP_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}
 
@@ -53,7 +54,9 @@ def sleeping_bench(directory: Path, checkpoint: Path, sleeps: Sleeps) -> Iterato
         database = Database(running.database_url, connections=2)
         stack.callback(database.close)
         environment = _environment(data, running)
+        former = signal.getsignal(signal.SIGTERM)
         join_service(data.path)
+        signal.signal(signal.SIGTERM, former)  # Ray's own would end this process, and leave the service
         from scripts.benchmark.ray_nodes import Nodes
 
         nodes = Nodes(running.ray_address, environment, PER_NODE)
@@ -68,8 +71,9 @@ def sleeping_config(document: dict[str, Any]) -> dict[str, Any]:
     application["import_path"] = IMPORT_PATH
     args = application["args"]
     args["limits"] |= dict.fromkeys(UNLIMITED)
-    args["indexer"]["max_tasks"] = TASKS_PER_NODE
+    args["indexer"]["claim_size"] = CLAIM_SIZE
     args["search"] |= {"floor_quiet_s": LATER_S, "floor_at_most_s": LATER_S}
+    args["audit"]["poll_interval_s"] = LATER_S
     for deployment in application["deployments"]:
         if deployment["name"] in PER_NODE:
             deployment.pop("autoscaling_config", None)
