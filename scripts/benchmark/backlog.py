@@ -26,10 +26,14 @@ MANY = text(
 )
 
 
-def plant(database: Database, shop_id: int, prefix: str, photos: Sequence[PhotoFile]) -> None:
-    """One row for each photo, whose files lie at ``prefix`` in the media store; with categories in turn."""
+def plant(
+    database: Database, shop_id: int, prefix: str, photos: Sequence[PhotoFile], *, judged: bool = True
+) -> None:
+    """One row for each photo, whose files lie at ``prefix`` in the media store; with categories in turn, or,
+    where they are not to be judged by them, with none."""
     with database.transaction() as session:
-        categories = list(session.scalars(select(col(Category.id)).order_by(col(Category.id))))
+        known = list(session.scalars(select(col(Category.id)).order_by(col(Category.id))))
+        categories = known if judged else [None]
         session.execute(
             insert(Image),
             [
