@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from configs.serving import EmbedderArgs, EmbedderUserConfig
 from models.errors import DependencyUnavailable
 from models.search import TextEmbedding
+from serve_app.batches import Batches
 from serve_app.ports import Pixels, Vector
 from serve_app.priority import EMBEDDING_NICE, give_way
 from serve_app.served_model import ServedModel, locate
@@ -44,6 +44,8 @@ class Embedder:
         self._encoder = self._load(tower, args, hub_timeout_s)
         self._encoder.warm_up()
         self._max_photos = EmbedderUserConfig().max_batch_size
+        self._prompts = Batches(self._embed_prompts, self._max_photos)
+        self._photos = Batches(self._embed_groups, self._max_photos)
         self._bulk = ThreadPoolExecutor(1, "bulk", initializer=give_way, initargs=(EMBEDDING_NICE,))
 
     def _load(self, tower: Tower, args: EmbedderArgs, hub_timeout_s: float) -> Any:
@@ -60,29 +62,22 @@ class Embedder:
         tuning = EmbedderUserConfig.model_validate(user_config)
         self._max_photos = tuning.max_batch_size
         for queue in (self._prompts, self._photos):
-            queue.set_max_batch_size(tuning.max_batch_size)
-            queue.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)
+            queue.max_size, queue.wait_s = tuning.max_batch_size, tuning.batch_wait_timeout_s
 
     async def embed_prompt(self, prompt: str, model_key: str) -> TextEmbedding:
         """Raises DependencyUnavailable where another model is meant."""
         self._require(model_key)
-        found: TextEmbedding = await self._prompts(prompt)
-        return found
+        return await self._prompts(prompt)
 
     async def embed_photos(self, pixels: Pixels, model_key: str) -> Vector:
         """(n, S, S, 3) uint8 → (n, d) float32. Raises as ``embed_prompt`` does."""
         self._require(model_key)
-        found: Vector = await self._photos(pixels)
-        return found
+        return await self._photos(pixels)
 
-    @serve.batch
-    async def _prompts(self, prompts: list[str]) -> list[TextEmbedding]:
-        """Called with one prompt; runs over all that wait."""
+    async def _embed_prompts(self, prompts: list[str]) -> list[TextEmbedding]:
         return await asyncio.to_thread(self._encoder.embed_prompts, prompts)
 
-    @serve.batch
-    async def _photos(self, groups: list[Pixels]) -> list[Vector]:
-        """Called with one group; runs over all that wait."""
+    async def _embed_groups(self, groups: list[Pixels]) -> list[Vector]:
         return await asyncio.to_thread(self._encode_groups, groups)
 
     async def embed_in_bulk(self, pixels: Pixels, model_key: str) -> Vector:

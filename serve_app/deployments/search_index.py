@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ray import serve
 
 from configs.serving import SearchUserConfig
 from configs.settings import Settings
@@ -16,6 +15,7 @@ from db.session import Database
 from db.vectors import VectorStore
 from models.errors import AppError, ConfigurationError
 from models.search import Hit, PhotoVersions, VersionRef
+from serve_app.batches import Batches
 from serve_app.context import ServingContext
 from serve_app.exact_search import ExactSearch
 from serve_app.ports import Vector
@@ -39,18 +39,18 @@ class SearchIndex:
         if address is None:
             raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
         self._store = VectorStore(address, context.args.collection)
+        self._batch = Batches(self._answer, SearchUserConfig().max_batch_size)
         database = Database.configured(connections=DATABASE_CONNECTIONS)
         self._exact = ExactSearch(database, context.args.search.cache_mb * 2**20)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply ``user_config`` without a restart."""
         tuning = SearchUserConfig.model_validate(user_config)
-        self._batch.set_max_batch_size(tuning.max_batch_size)
-        self._batch.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)
+        self._batch.max_size, self._batch.wait_s = tuning.max_batch_size, tuning.batch_wait_timeout_s
 
     async def query(self, ref: VersionRef, shop_id: int, vector: Vector, k: int) -> list[Hit]:
         """At most ``k`` hits, best first. Raises DependencyUnavailable."""
-        answer: list[Hit] | AppError = await self._batch(_Query(ref.version_id, shop_id, vector, k))
+        answer = await self._batch(_Query(ref.version_id, shop_id, vector, k))
         if isinstance(answer, AppError):
             raise answer
         return answer
@@ -69,8 +69,7 @@ class SearchIndex:
         """Raises DependencyUnavailable."""
         await asyncio.to_thread(self._store.ping)
 
-    @serve.batch
-    async def _batch(self, queries: list[_Query]) -> list[list[Hit] | AppError]:
+    async def _answer(self, queries: list[_Query]) -> list[list[Hit] | AppError]:
         collections: dict[tuple[int, int], list[int]] = {}
         for position, query in enumerate(queries):
             collections.setdefault((query.version_id, query.shop_id), []).append(position)
