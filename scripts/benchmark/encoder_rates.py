@@ -15,6 +15,7 @@ from configs.serving import EmbedderArgs
 from scripts.benchmark.bare_model import BareModel, BareRound
 from scripts.console import log
 from scripts.measurement.report import Figure
+from serve_app.encoder import choose_device, choose_dtype
 
 BATCHES = 1, 8, 16, 32
 
@@ -32,9 +33,8 @@ class EncoderRate:
 
 def settings_of(args: EmbedderArgs, threads: Sequence[int]) -> dict[str, EmbedderArgs]:
     """``args`` by name, with each number of threads."""
-    return {
-        f"{args.dtype}, {count} thread(s)": args.model_copy(update={"threads": count}) for count in threads
-    }
+    dtype = str(choose_dtype(args.dtype, choose_device(args.device))).removeprefix("torch.")
+    return {f"{dtype}, {count} thread(s)": args.model_copy(update={"threads": count}) for count in threads}
 
 
 def encoder_rates(
