@@ -1,11 +1,11 @@
 """What further nodes bring: queries and bulk work on one Ray node, on two, on four, all on this machine.
 
 A second real model would only take the first one's cores, so the towers sleep here, as long as the model was
-just measured to compute, one call at a time in each replica: eight prompts of the greatest length, eight
-photos, in float32. These are its longest times: with shorter ones this machine's cores, which all nodes
-share, would be the limit. All else is the service as it is: HAProxy, HTTP, Serve, Chroma, PostgreSQL, files
-and decoding; how many cores that took stands beside each rate. Each node has one replica of each deployment,
-but for the Indexer.
+just measured to compute, one call at a time in each replica: eight prompts, eight photos, as ``transformers``
+does it in float32 with prompts padded to 77 tokens. Those are its longest times: with shorter ones this
+machine's cores, which all nodes share, would be the limit. All else is the service as it is: HAProxy, HTTP,
+Serve, Chroma, PostgreSQL, files and decoding; how many cores that took stands beside each rate. Each node has
+one replica of each deployment, but for the Indexer.
 
 Nodes join and leave a running service, up and down again, so that each number of them is measured early and
 late. At each, clients ask distinct prompts over HTTP in a closed loop, then photos that wait in PostgreSQL
@@ -18,13 +18,14 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import torch
 from rich.table import Table
+from transformers import CLIPModel
 
 from configs.serving import CollectionArgs
 from db import index_versions
@@ -41,9 +42,8 @@ from scripts.benchmark.sleeping_encoder import Sleeps, vector_of
 from scripts.benchmark.workbench import PREFIX, Workbench
 from scripts.console import log
 from scripts.measurement.clustered import Array
-from scripts.measurement.random_checkpoint import FASHION_CLIP_SHAPE, WORDS, make_checkpoint
+from scripts.measurement.random_checkpoint import FASHION_CLIP_SHAPE, make_checkpoint
 from scripts.measurement.report import Figure
-from serve_app.encoder import FashionClipEncoder
 from serve_app.photos import ImageGeometry, prepare_photo
 from serve_app.ports import Pixels
 
@@ -56,7 +56,6 @@ PHOTOS_PER_NODE = 96
 WARM_UP_PHOTOS = 64  # for each node, so that the processes of its tasks run
 CHECKED_PHOTOS = 48
 BATCH, CALLS = 8, 5
-WORDS_OF_LONGEST = 80  # the text tower reads 77 tokens
 SAME = 0.9999
 
 
@@ -89,7 +88,7 @@ def measure(
     """The figures, and what each visit to a number of ``nodes`` measured. Prints a table."""
     files = write_photos(directory / "data" / "media" / PREFIX, PHOTOS_PER_NODE * max(nodes))
     checkpoint = Path(model) if model else make_checkpoint(directory / "checkpoint", FASHION_CLIP_SHAPE)
-    sleeps = _measured(checkpoint, files[:BATCH])
+    sleeps = _measured(checkpoint)
     prompts_ms, photos_ms = 1000 * BATCH * sleeps.prompt_s, 1000 * BATCH * sleeps.photo_s
     log.print(f"{BATCH} prompts sleep {prompts_ms:.0f} ms, {BATCH} photos {photos_ms:.0f} ms")
     with sleeping_bench(directory, checkpoint, sleeps) as (bench, cluster):
@@ -138,13 +137,15 @@ def gains(visits: Sequence[Visit]) -> list[Figure]:
     return found
 
 
-def _measured(checkpoint: Path, files: Sequence[PhotoFile]) -> Sleeps:
-    """Of the bare encoder, on this machine, with one thread."""
-    encoder = FashionClipEncoder.load(checkpoint, dtype="float32", threads=1)
-    longest = [" ".join(islice(cycle(WORDS), first, first + WORDS_OF_LONGEST)) for first in range(BATCH)]
-    photos = _pixels(checkpoint, files)
-    prompts_s = _median_s(lambda: encoder.embed_prompts(longest))
-    photos_s = _median_s(lambda: encoder.encode_images(photos))
+@torch.inference_mode()
+def _measured(checkpoint: Path) -> Sleeps:
+    """On this machine, with one thread."""
+    torch.set_num_threads(1)
+    model = CLIPModel.from_pretrained(checkpoint, dtype=torch.float32)
+    side, tokens = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings
+    prompts, photos = torch.zeros((BATCH, tokens), dtype=torch.int64), torch.zeros((BATCH, 3, side, side))
+    prompts_s = _median_s(lambda: model.get_text_features(input_ids=prompts))
+    photos_s = _median_s(lambda: model.get_image_features(pixel_values=photos))
     return Sleeps(prompts_s / BATCH, photos_s / BATCH)
 
 
