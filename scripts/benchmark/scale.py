@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
@@ -32,7 +32,7 @@ from db import index_versions
 from db.vectors import VectorStore
 from scripts.benchmark.backlog import plant
 from scripts.benchmark.bulk import until_embedded
-from scripts.benchmark.http_load import Answered, Load, Target, closed_loop
+from scripts.benchmark.http_load import Answered, Target, closed_loop
 from scripts.benchmark.mixed import quantiles_ms
 from scripts.benchmark.photos import PhotoFile, write_photos
 from scripts.benchmark.prompted_catalogue import TOP, PromptedCatalogue, judged, prompted_catalogue
@@ -57,11 +57,12 @@ WARM_UP_PHOTOS = 64  # for each node, so that the processes of its tasks run
 CHECKED_PHOTOS = 48
 BATCH, CALLS = 8, 5
 SAME = 0.9999
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One stay at a number of nodes. ``busy``: cores that the machine used, clients and all, and idly."""
+    """One stay at a number of nodes. ``busy``: cores of the machine that were, clients and all; and idly."""
 
     nodes: int
     idle_busy: float
@@ -176,18 +177,15 @@ def _visit(stage: Stage, count: int, kept: Answered, right: list[bool]) -> Visit
     )
     asked, clients = distinct_prompts(time.time_ns()), CLIENTS_PER_NODE * count
     closed_loop(service, asked, clients, WARM_UP_S * count)
-    idle = _busy(IDLE_S)
-    started = _busy_s()
-    load: Load = closed_loop(service, asked, clients, stage.seconds)
-    queries_busy = (_busy_s() - started) / stage.seconds
+    _, idle = _with_cores(lambda: time.sleep(IDLE_S))
+    load, asking = _with_cores(lambda: closed_loop(service, asked, clients, stage.seconds))
     kept += load.kept
     _embed(stage, f"warm-up-{count}", stage.files[: WARM_UP_PHOTOS * count])
-    files, started = stage.files[: PHOTOS_PER_NODE * count], _busy_s()
-    shop_id, seconds = _embed(stage, f"nodes-{count}", files)
-    bulk_busy = (_busy_s() - started) / seconds
+    files = stage.files[: PHOTOS_PER_NODE * count]
+    (shop_id, seconds), embedding = _with_cores(lambda: _embed(stage, f"nodes-{count}", files))
     right += _found(stage, shop_id, files)
     p50_ms = quantiles_ms(load.times_s)["p50"]
-    return Visit(count, idle, load.rate, p50_ms, queries_busy, len(files) / seconds, bulk_busy)
+    return Visit(count, idle, load.rate, p50_ms, asking, len(files) / seconds, embedding)
 
 
 def _embed(stage: Stage, name: str, files: list[PhotoFile]) -> tuple[int, float]:
@@ -212,11 +210,11 @@ def _found(stage: Stage, shop_id: int, files: list[PhotoFile]) -> list[bool]:
     return [bool(own) and own[0].score >= SAME for own in hits]
 
 
-def _busy(seconds: float) -> float:
-    """Cores, while nothing is asked for so long."""
-    started = _busy_s()
-    time.sleep(seconds)
-    return (_busy_s() - started) / seconds
+def _with_cores(work: Callable[[], T]) -> tuple[T, float]:
+    """What it returns, and how many of this machine's cores were busy meanwhile."""
+    before, started = _busy_s(), time.perf_counter()
+    found = work()
+    return found, (_busy_s() - before) / (time.perf_counter() - started)
 
 
 def _busy_s() -> float:
