@@ -148,7 +148,7 @@ def _memory(directory: Path, arguments: argparse.Namespace) -> Measured:
 
 
 def _scale(directory: Path, arguments: argparse.Namespace) -> Measured:
-    return scale.measure(directory, arguments.model, arguments.nodes, arguments.seconds)
+    return scale.measure(directory, arguments.model, arguments.nodes, arguments.rounds, arguments.seconds)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,8 +210,9 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--photos", type=int, default=8, help="of each size (default: 8)")
     own.add_argument("--rounds", type=int, default=5, help="rounds of each (default: 5)")
     own = _kind(kinds, "scale", _scale, scale.__doc__)
-    own.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4], help="default: 1 2 4")
-    own.add_argument("--seconds", type=float, default=5.0, help="of queries at each visit (default: 5)")
+    own.add_argument("--nodes", type=int, nargs="+", default=[1, 2], help="default: 1 2")
+    own.add_argument("--rounds", type=int, default=2, help="at each number of nodes (default: 2)")
+    own.add_argument("--seconds", type=float, default=5.0, help="of queries in each round (default: 5)")
     own = _kind(kinds, "memory", _memory, memory.__doc__)
     own.add_argument(
         "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"

@@ -7,9 +7,10 @@ machine's cores, which all nodes share, would be the limit. All else is the serv
 Serve, Chroma, PostgreSQL, files and decoding; how many cores that took stands beside each rate. Each node has
 one replica of each deployment, but for the Indexer.
 
-Nodes join and leave a running service, up and down again, so that each number of them is measured early and
-late. At each, clients ask distinct prompts over HTTP in a closed loop, then photos that wait in PostgreSQL
-are embedded. The vectors are drawn from the prompts and the pixels, and answers compared with the exact ones.
+Nodes join and leave a running service, in rounds, so that each number of them is measured early and late
+(``--nodes 1 2 4 --rounds 1`` for four). At each, once the machine rests, clients ask distinct prompts over
+HTTP in a closed loop, then photos that wait in PostgreSQL are embedded. Vectors are drawn from the prompts
+and the pixels, and answers compared with the exact ones.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ LEAST_GAIN = {2: 1.8}  # issue 6, "Must show"
 CATALOGUE = 2_000
 CLIENTS_PER_NODE = 32
 WARM_UP_S = 1.5  # for each node
-IDLE_S = 2.0
+LOOK_S, RESTING_CORES, REST_TIMEOUT_S = 1.0, 0.6, 15.0
 PHOTOS_PER_NODE = 96
 WARM_UP_PHOTOS = 64  # for each node, so that the processes of its tasks run
 CHECKED_PHOTOS = 48
@@ -84,7 +85,7 @@ class Stage:
 
 
 def measure(
-    directory: Path, model: str | None, nodes: Sequence[int], seconds: float
+    directory: Path, model: str | None, nodes: Sequence[int], rounds: int, seconds: float
 ) -> tuple[list[Figure], Any]:
     """The figures, and what each visit to a number of ``nodes`` measured. Prints a table."""
     files = write_photos(directory / "data" / "media" / PREFIX, PHOTOS_PER_NODE * max(nodes))
@@ -95,13 +96,11 @@ def measure(
     with sleeping_bench(directory, checkpoint, sleeps) as (bench, cluster):
         catalogue = prompted_catalogue(bench, CATALOGUE, 1, _drawn)
         stage = Stage(bench, catalogue, files, seconds)
-        began = time.perf_counter()
         visits: list[Visit] = []
         kept: Answered = []
         right: list[bool] = []
-        for count in there_and_back(nodes):
+        for count in sorted(nodes) * rounds:
             cluster.resize(count)
-            log.print(f"{count} node(s) after {time.perf_counter() - began:.0f} s")
             visits.append(_visit(stage, count, kept, right))
             log.print(_in_words(visits[-1]))
         answers = judged(bench, catalogue, kept, _drawn)
@@ -113,12 +112,6 @@ def measure(
         Figure(f"photos found by their exact vector, of {len(right)}", float(np.mean(right)), 1.0),
     ]
     return figures, {"sleeps": asdict(sleeps), "visits": [asdict(visit) for visit in visits]}
-
-
-def there_and_back(nodes: Sequence[int]) -> list[int]:
-    """1, 2, 4 → 1, 2, 4, 2, 1: what drifts with time meets all alike."""
-    up = sorted(nodes)
-    return up + up[-2::-1]
 
 
 def gains(visits: Sequence[Visit]) -> list[Figure]:
@@ -177,7 +170,7 @@ def _visit(stage: Stage, count: int, kept: Answered, right: list[bool]) -> Visit
     )
     asked, clients = distinct_prompts(time.time_ns()), CLIENTS_PER_NODE * count
     closed_loop(service, asked, clients, WARM_UP_S * count)
-    _, idle = _with_cores(lambda: time.sleep(IDLE_S))
+    idle = _rest()
     load, asking = _with_cores(lambda: closed_loop(service, asked, clients, stage.seconds))
     kept += load.kept
     _embed(stage, f"warm-up-{count}", stage.files[: WARM_UP_PHOTOS * count])
@@ -208,6 +201,15 @@ def _found(stage: Stage, shop_id: int, files: list[PhotoFile]) -> list[bool]:
     index = VectorStore(stage.bench.running.chroma_url, CollectionArgs())
     hits = index.query(version.id, shop_id, vectors, 1)
     return [bool(own) and own[0].score >= SAME for own in hits]
+
+
+def _rest() -> float:
+    """Wait until joining and leaving are over, for a while; the cores that are busy then."""
+    deadline = time.monotonic() + REST_TIMEOUT_S
+    while True:
+        _, idle = _with_cores(lambda: time.sleep(LOOK_S))
+        if idle < RESTING_CORES or time.monotonic() > deadline:
+            return idle
 
 
 def _with_cores(work: Callable[[], T]) -> tuple[T, float]:

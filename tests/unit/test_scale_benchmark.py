@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from configs.serving import AppArgs
-from scripts.benchmark.scale import Visit, gains, there_and_back
+from scripts.benchmark.scale import Visit, gains
 from scripts.benchmark.sleeping_bench import PER_NODE, sleeping_config
 from scripts.benchmark.sleeping_encoder import SleepingEncoder, Sleeps, vector_of
 
@@ -20,11 +20,6 @@ LOCAL = Path(__file__).parents[2] / "configs" / "local.yaml"
 
 def visit(nodes: int, answers_per_s: float, photos_per_s: float) -> Visit:
     return Visit(nodes, 0.1, answers_per_s, 10.0, 1.0, photos_per_s, 1.0)
-
-
-def test_every_number_of_nodes_but_the_largest_is_measured_early_and_late() -> None:
-    assert there_and_back([4, 1, 2]) == [1, 2, 4, 2, 1]
-    assert there_and_back([1]) == [1]
 
 
 def test_a_gain_is_the_median_rate_over_that_of_the_fewest_nodes() -> None:
