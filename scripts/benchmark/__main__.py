@@ -211,8 +211,8 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--rounds", type=int, default=5, help="rounds of each (default: 5)")
     own = _kind(kinds, "scale", _scale, scale.__doc__)
     own.add_argument("--nodes", type=int, nargs="+", default=[1, 2], help="default: 1 2")
-    own.add_argument("--rounds", type=int, default=2, help="at each number of nodes (default: 2)")
-    own.add_argument("--seconds", type=float, default=5.0, help="of queries in each round (default: 5)")
+    own.add_argument("--rounds", type=int, default=1, help="at each number of nodes (default: 1)")
+    own.add_argument("--seconds", type=float, default=10.0, help="of queries in each round (default: 10)")
     own = _kind(kinds, "memory", _memory, memory.__doc__)
     own.add_argument(
         "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"

@@ -26,9 +26,11 @@ class Target:
 
 @dataclass
 class Load:
-    """``times_s``: of each request; ``rate``: answers a second; ``kept``: some prompts with their answers."""
+    """``times_s``: of each request; ``ended_s``: when each was answered, by ``perf_counter``; ``rate``:
+    answers a second, to the last one; ``kept``: some prompts with their answers."""
 
     times_s: list[float] = field(default_factory=list)
+    ended_s: list[float] = field(default_factory=list)
     rate: float = 0.0
     kept: Answered = field(default_factory=list)
 
@@ -80,7 +82,8 @@ async def _open(target: Target, prompts: Iterator[str], rate: float, seconds: fl
 async def _ask(session: aiohttp.ClientSession, target: Target, prompt: str, began: float, load: Load) -> None:
     async with session.post(target.url, json=target.body(prompt), headers=target.headers) as response:
         answer = await response.read()
-    load.times_s.append(time.perf_counter() - began)
+    load.ended_s.append(time.perf_counter())
+    load.times_s.append(load.ended_s[-1] - began)
     if response.status != 200:
         raise AssertionError(f"{response.status} to {prompt!r}: {answer[:200]!r}")
     if len(load.times_s) % KEEP_EVERY == 0:

@@ -1,16 +1,16 @@
 """What further nodes bring: queries and bulk work on one Ray node, on two, on four, all on this machine.
 
 A second real model would only take the first one's cores, so the towers sleep here, as long as the model was
-just measured to compute, one call at a time in each replica: eight prompts, eight photos, as ``transformers``
+just measured to compute, one call at a time in each replica: four prompts, eight photos, as ``transformers``
 does it in float32 with prompts padded to 77 tokens. Those are its longest times: with shorter ones this
 machine's cores, which all nodes share, would be the limit. All else is the service as it is: HAProxy, HTTP,
 Serve, Chroma, PostgreSQL, files and decoding; how many cores that took stands beside each rate. Each node has
 one replica of each deployment, but for the Indexer.
 
-Nodes join and leave a running service, in rounds, so that each number of them is measured early and late
-(``--nodes 1 2 4 --rounds 1`` for four). At each, once the machine rests, clients ask distinct prompts over
-HTTP in a closed loop, then photos that wait in PostgreSQL are embedded. Vectors are drawn from the prompts
-and the pixels, and answers compared with the exact ones.
+Nodes join and leave a running service, in rounds, and the fewest are measured once more at the end. At each
+number, once the machine rests, clients ask distinct prompts over HTTP in a closed loop, then photos that wait
+in PostgreSQL are embedded. Vectors are drawn from the prompts and the pixels, and answers compared with the
+exact ones.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from scripts.benchmark.mixed import quantiles_ms
 from scripts.benchmark.photos import PhotoFile, write_photos
 from scripts.benchmark.prompted_catalogue import TOP, PromptedCatalogue, judged, prompted_catalogue
 from scripts.benchmark.prompts import distinct_prompts
-from scripts.benchmark.sleeping_bench import sleeping_bench
+from scripts.benchmark.sleeping_bench import PROMPTS_PER_CALL, sleeping_bench
 from scripts.benchmark.sleeping_encoder import Sleeps, vector_of
 from scripts.benchmark.workbench import PREFIX, Workbench
 from scripts.console import log
@@ -50,13 +50,14 @@ from serve_app.ports import Pixels
 
 LEAST_GAIN = {2: 1.8}  # issue 6, "Must show"
 CATALOGUE = 2_000
-CLIENTS_PER_NODE = 32
+CLIENTS_PER_NODE = 16
+RAMP = 0.25  # of the seconds
 WARM_UP_S = 1.5  # for each node
 LOOK_S, RESTING_CORES, REST_TIMEOUT_S = 1.0, 0.6, 15.0
-PHOTOS_PER_NODE = 96
-WARM_UP_PHOTOS = 64  # for each node, so that the processes of its tasks run
+PHOTOS_PER_NODE = 80
+WARM_UP_PHOTOS = 48  # for each node, so that the processes of its tasks run
 CHECKED_PHOTOS = 48
-BATCH, CALLS = 8, 5
+PHOTOS_PER_CALL, CALLS = 8, 5
 SAME = 0.9999
 T = TypeVar("T")
 
@@ -91,15 +92,17 @@ def measure(
     files = write_photos(directory / "data" / "media" / PREFIX, PHOTOS_PER_NODE * max(nodes))
     checkpoint = Path(model) if model else make_checkpoint(directory / "checkpoint", FASHION_CLIP_SHAPE)
     sleeps = _measured(checkpoint)
-    prompts_ms, photos_ms = 1000 * BATCH * sleeps.prompt_s, 1000 * BATCH * sleeps.photo_s
-    log.print(f"{BATCH} prompts sleep {prompts_ms:.0f} ms, {BATCH} photos {photos_ms:.0f} ms")
+    prompts_ms, photos_ms = 1000 * PROMPTS_PER_CALL * sleeps.prompt_s, 1000 * PHOTOS_PER_CALL * sleeps.photo_s
+    log.print(
+        f"{PROMPTS_PER_CALL} prompts sleep {prompts_ms:.0f} ms, {PHOTOS_PER_CALL} photos {photos_ms:.0f} ms"
+    )
     with sleeping_bench(directory, checkpoint, sleeps) as (bench, cluster):
         catalogue = prompted_catalogue(bench, CATALOGUE, 1, _drawn)
         stage = Stage(bench, catalogue, files, seconds)
         visits: list[Visit] = []
         kept: Answered = []
         right: list[bool] = []
-        for count in sorted(nodes) * rounds:
+        for count in in_turn(nodes, rounds):
             cluster.resize(count)
             visits.append(_visit(stage, count, kept, right))
             log.print(_in_words(visits[-1]))
@@ -112,6 +115,18 @@ def measure(
         Figure(f"photos found by their exact vector, of {len(right)}", float(np.mean(right)), 1.0),
     ]
     return figures, {"sleeps": asdict(sleeps), "visits": [asdict(visit) for visit in visits]}
+
+
+def in_turn(nodes: Sequence[int], rounds: int) -> list[int]:
+    """The fewest once more at the end: what they are compared with is measured early and late."""
+    return sorted(nodes) * rounds + [min(nodes)]
+
+
+def steady_rate(ended_s: Sequence[float], started_s: float, seconds: float) -> float:
+    """Answers a second while every client waits for one: neither the first ones, nor those to which no client
+    asks again, since then a replica has nothing to do while the other one still has a queue."""
+    first, last = started_s + RAMP * seconds, started_s + seconds
+    return sum(first <= moment < last for moment in ended_s) / (last - first)
 
 
 def gains(visits: Sequence[Visit]) -> list[Figure]:
@@ -137,10 +152,13 @@ def _measured(checkpoint: Path) -> Sleeps:
     torch.set_num_threads(1)
     model = CLIPModel.from_pretrained(checkpoint, dtype=torch.float32)
     side, tokens = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings
-    prompts, photos = torch.zeros((BATCH, tokens), dtype=torch.int64), torch.zeros((BATCH, 3, side, side))
+    prompts, photos = (
+        torch.zeros((PROMPTS_PER_CALL, tokens), dtype=torch.int64),
+        torch.zeros((PHOTOS_PER_CALL, 3, side, side)),
+    )
     prompts_s = _median_s(lambda: model.get_text_features(input_ids=prompts))
     photos_s = _median_s(lambda: model.get_image_features(pixel_values=photos))
-    return Sleeps(prompts_s / BATCH, photos_s / BATCH)
+    return Sleeps(prompts_s / PROMPTS_PER_CALL, photos_s / PHOTOS_PER_CALL)
 
 
 def _median_s(call: Callable[[], object]) -> float:
@@ -171,14 +189,16 @@ def _visit(stage: Stage, count: int, kept: Answered, right: list[bool]) -> Visit
     asked, clients = distinct_prompts(time.time_ns()), CLIENTS_PER_NODE * count
     closed_loop(service, asked, clients, WARM_UP_S * count)
     idle = _rest()
+    started = time.perf_counter()
     load, asking = _with_cores(lambda: closed_loop(service, asked, clients, stage.seconds))
+    answers_per_s = steady_rate(load.ended_s, started, stage.seconds)
     kept += load.kept
     _embed(stage, f"warm-up-{count}", stage.files[: WARM_UP_PHOTOS * count])
     files = stage.files[: PHOTOS_PER_NODE * count]
     (shop_id, seconds), embedding = _with_cores(lambda: _embed(stage, f"nodes-{count}", files))
     right += _found(stage, shop_id, files)
     p50_ms = quantiles_ms(load.times_s)["p50"]
-    return Visit(count, idle, load.rate, p50_ms, asking, len(files) / seconds, embedding)
+    return Visit(count, idle, answers_per_s, p50_ms, asking, len(files) / seconds, embedding)
 
 
 def _embed(stage: Stage, name: str, files: list[PhotoFile]) -> tuple[int, float]:

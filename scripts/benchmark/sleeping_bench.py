@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LAUNCHER = "scripts.benchmark.sleeping_service"
 PER_NODE = "Ingress", "TextEmbedder", "ImageEmbedder", "SearchIndex"
 UNLIMITED = "key_requests_per_minute", "shop_requests_per_minute", "prompts_per_day"
+PROMPTS_PER_CALL = 4
 CLAIM_SIZE = 16  # small beside a round, which ends when the last claim does
 LATER_S = 3600  # than this run: else new shops' floors and audits would take their share of each round
 # Else Ray ends the processes of tasks after a second, and the next round would wait for new ones.
@@ -79,7 +80,7 @@ def sleeping_config(document: dict[str, Any]) -> dict[str, Any]:
             deployment.pop("autoscaling_config", None)
             deployment |= {"num_replicas": 1, "max_replicas_per_node": 1}
         if deployment["name"] == "TextEmbedder":
-            deployment["user_config"]["max_batch_size"] = 8
+            deployment["user_config"]["max_batch_size"] = PROMPTS_PER_CALL
     return document
 
 

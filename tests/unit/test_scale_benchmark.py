@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from configs.serving import AppArgs
-from scripts.benchmark.scale import Visit, gains
+from scripts.benchmark.scale import Visit, gains, in_turn, steady_rate
 from scripts.benchmark.sleeping_bench import PER_NODE, sleeping_config
 from scripts.benchmark.sleeping_encoder import SleepingEncoder, Sleeps, vector_of
 
@@ -20,6 +20,16 @@ LOCAL = Path(__file__).parents[2] / "configs" / "local.yaml"
 
 def visit(nodes: int, answers_per_s: float, photos_per_s: float) -> Visit:
     return Visit(nodes, 0.1, answers_per_s, 10.0, 1.0, photos_per_s, 1.0)
+
+
+def test_the_fewest_nodes_are_measured_early_and_late() -> None:
+    assert in_turn([4, 1, 2], 1) == [1, 2, 4, 1]
+    assert in_turn([1, 2], 2) == [1, 2, 1, 2, 1]
+
+
+def test_a_rate_leaves_out_the_first_answers_and_the_last_ones() -> None:
+    ended_s = [100.0 + moment for moment in (1.0, 2.9, 3.0, 5.0, 11.9, 12.0, 13.0)]
+    assert steady_rate(ended_s, 100.0, 12.0) == pytest.approx(3 / 9)
 
 
 def test_a_gain_is_the_median_rate_over_that_of_the_fewest_nodes() -> None:
