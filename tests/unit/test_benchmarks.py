@@ -7,8 +7,10 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from scripts.benchmark.accuracy import overlap
 from scripts.benchmark.bulk import ratio_of
 from scripts.benchmark.memory_use import BUFFERS, MemoryPeaks, pss_bytes
 from scripts.benchmark.mixed import quantiles_ms
@@ -19,6 +21,12 @@ from serve_app.priority import give_way
 
 def test_each_bulk_round_is_held_against_the_bare_one_beside_it() -> None:
     assert ratio_of([(40.0, 36.0), (20.0, 19.0), (40.0, 20.0)]) == pytest.approx(0.9)
+
+
+def test_overlap_counts_what_both_have_in_whatever_order() -> None:
+    exact = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert overlap(exact, exact[:, ::-1]) == 1
+    assert overlap(exact, np.array([[4, 9, 1, 0], [8, 7, 6, 1]])) == pytest.approx((2 + 3) / 8)
 
 
 def test_quantiles_are_in_milliseconds() -> None:
