@@ -23,7 +23,8 @@ from pydantic import (
 FASHION_CLIP = "patrickjohncyh/fashion-clip"
 FASHION_CLIP_REVISION = "7e3ba62ce16b379a1ab479346b66f192e76f51b7"
 MAX_ROWS_IN_FLIGHT = 900  # below the margin of serve_app/photo_quota.py
-DType = Literal["auto", "float32", "bfloat16", "float16"]
+DType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+Backend = Literal["auto", "torch", "openvino"]
 
 
 class ClosedModel(BaseModel):
@@ -68,9 +69,12 @@ class EmbedderArgs(ClosedModel):
     """How one tower runs inside each of its replicas."""
 
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, …")
-    dtype: DType = "auto"
+    dtype: DType = Field(default="auto", description="int8 is OpenVINO's.")
+    backend: Backend = Field(
+        default="auto", description="auto: torch, and for int8 OpenVINO, which the extra `cpu` installs."
+    )
     threads: PositiveInt | None = Field(
-        default=None, description="Torch threads; None: the replica's CPU share."
+        default=None, description="Of the backend; None: the replica's CPU share."
     )
 
 

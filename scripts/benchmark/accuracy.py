@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -67,6 +68,12 @@ STEPS = (
     Step("bf16", {"dtype": "bfloat16"}, shrinks=False, least_cosine=0.995),
     Step("bf16 and shrink-on-load", {"dtype": "bfloat16"}, shrinks=True, least_cosine=0.995),
 )
+_BF16, _INT8 = ({"backend": "openvino", "dtype": dtype} for dtype in ("bfloat16", "int8"))
+WITH_OPENVINO = (
+    Step("OpenVINO bf16", _BF16, shrinks=False, least_cosine=0.995),
+    Step("OpenVINO int8", _INT8, shrinks=False, least_cosine=0.995),
+    Step("OpenVINO int8 and shrink-on-load", _INT8, shrinks=True, least_cosine=0.995),
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def measure(model: Path, each: int, seed: int) -> tuple[list[Figure], Any]:
     table = Table("step", *NAMES)
     figures: list[Figure] = []
     details: dict[str, Any] = {}
-    for step in STEPS:
+    for step in STEPS if find_spec("openvino") is None else (*STEPS, *WITH_OPENVINO):
         found = _answers(model, step, photos, texts)
         cosines = (exact.photos * found.photos).sum(axis=1)
         shared, least = overlap(exact.best, found.best), float(cosines.min())

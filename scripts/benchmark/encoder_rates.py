@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -15,7 +17,7 @@ from configs.serving import EmbedderArgs
 from scripts.benchmark.bare_model import BareModel, BareRound
 from scripts.console import log
 from scripts.measurement.report import Figure
-from serve_app.encoder import choose_device, choose_dtype
+from serve_app.encoder import choose_backend, choose_device, choose_dtype
 
 BATCHES = 1, 8, 16, 32
 
@@ -32,9 +34,23 @@ class EncoderRate:
 
 
 def settings_of(args: EmbedderArgs, threads: Sequence[int]) -> dict[str, EmbedderArgs]:
-    """``args`` by name, with each number of threads."""
-    dtype = str(choose_dtype(args.dtype, choose_device(args.device))).removeprefix("torch.")
-    return {f"{dtype}, {count} thread(s)": args.model_copy(update={"threads": count}) for count in threads}
+    """``args`` by name and, on a CPU, OpenVINO where it is installed, each with each of ``threads``."""
+    device = choose_device(args.device)
+    kinds = {f"{choose_backend(args.backend, device, args.dtype)} {_dtype_name(args, device)}": args}
+    if device.type == "cpu" and find_spec("openvino") is not None:
+        for dtype in ("bfloat16", "int8"):
+            kinds[f"openvino {dtype}"] = args.model_copy(update={"backend": "openvino", "dtype": dtype})
+    return {
+        f"{kind}, {count} thread(s)": own.model_copy(update={"threads": count})
+        for kind, own in kinds.items()
+        for count in threads
+    }
+
+
+def _dtype_name(args: EmbedderArgs, device: Any) -> str:
+    if args.dtype == "int8":
+        return args.dtype
+    return str(choose_dtype(args.dtype, device)).removeprefix("torch.")
 
 
 def encoder_rates(

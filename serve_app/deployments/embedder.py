@@ -54,7 +54,12 @@ class Embedder:
 
         checkpoint = locate(self._model, hub_timeout_s=hub_timeout_s)
         return FashionClipEncoder.load(
-            checkpoint.directory, towers=(tower,), device=args.device, dtype=args.dtype, threads=args.threads
+            checkpoint.directory,
+            towers=(tower,),
+            device=args.device,
+            dtype=args.dtype,
+            threads=args.threads,
+            backend=args.backend,
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:

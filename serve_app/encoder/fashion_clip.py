@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -17,11 +19,33 @@ from transformers import CLIPConfig
 from models.errors import ConfigurationError
 from models.search import TextEmbedding
 from serve_app.checkpoints import Preprocessing
+from serve_app.encoder.backends import choose_backend
 from serve_app.encoder.devices import choose_device, choose_dtype
-from serve_app.encoder.layout import lay_out
+from serve_app.encoder.layout import Layout, lay_out
 from serve_app.encoder.loading import Tower, load_tokenizer, load_tower
 from serve_app.encoder.towers import TorchImageTower, TorchTextTower
-from serve_app.encoder.weights import image_weights, text_weights
+from serve_app.encoder.weights import ImageWeights, TextWeights, image_weights, text_weights
+
+Vectors = NDArray[np.float32]
+_Batch = TypeVar("_Batch")
+_WARM_UP_WORDS = range(1, 15)
+_WARM_UP_PROMPTS = 2, 4, 8, 16, 32
+_WARM_UP_PHOTOS = 1, 8, 4, 2
+
+
+class TextTower(Protocol):
+    """A layout of n prompts → unit vectors (n, dimension); may be called from several threads."""
+
+    def __call__(self, layout: Layout) -> Vectors: ...
+
+
+class ImageTower(Protocol):
+    """uint8 (n, size_px, size_px, 3) → unit vectors (n, dimension); may be called from several threads."""
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Vectors: ...
+
+
+MakeTowers = Callable[[TextWeights | None, ImageWeights | None], tuple[TextTower | None, ImageTower | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +60,8 @@ class TokenBatch:
 class Towers:
     """What was loaded; ``end_id`` as in ``TextWeights``."""
 
-    text: TorchTextTower | None
-    image: TorchImageTower | None
+    text: TextTower | None
+    image: ImageTower | None
     tokenizer: Any
     end_id: int | None
 
@@ -45,7 +69,7 @@ class Towers:
 class FashionClipEncoder:
     """Both towers of a CLIP, or one of them; may be called from several threads."""
 
-    def __init__(self, towers: Towers, config: CLIPConfig, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, towers: Towers, config: CLIPConfig, device: torch.device, dtype: str) -> None:
         self._towers = towers
         self._config = config
         # A fast tokenizer keeps padding and truncation as state, and fails when two threads set it at once.
@@ -61,6 +85,7 @@ class FashionClipEncoder:
         device: str = "auto",
         dtype: str = "auto",
         threads: int | None = None,
+        backend: str = "auto",
     ) -> Self:
         """Load ``towers`` of a checkpoint directory, from safetensors and this disk only.
 
@@ -69,7 +94,8 @@ class FashionClipEncoder:
         if threads is not None:
             torch.set_num_threads(threads)
         where = choose_device(device)
-        kind = choose_dtype(dtype, where)
+        computing = choose_backend(backend, where, dtype)
+        kind = choose_dtype("auto" if dtype == "int8" else dtype, where)
         preprocessing = Preprocessing.of(checkpoint)
         try:
             config = CLIPConfig.from_pretrained(checkpoint, local_files_only=True)
@@ -88,13 +114,9 @@ class FashionClipEncoder:
             )
         text = text_weights(models["text"], config) if "text" in models else None
         image = image_weights(models["image"], config, preprocessing) if "image" in models else None
-        loaded = Towers(
-            TorchTextTower(text, where, kind) if text else None,
-            TorchImageTower(image, where, kind) if image else None,
-            tokenizer,
-            text.end_id if text else None,
-        )
-        return cls(loaded, config, where, kind)
+        make = _openvino(kind, int8=dtype == "int8") if computing == "openvino" else _torch(where, kind)
+        loaded = Towers(*make(text, image), tokenizer, text.end_id if text else None)
+        return cls(loaded, config, where, dtype if dtype == "int8" else str(kind).removeprefix("torch."))
 
     @property
     def dimension(self) -> int:
@@ -110,14 +132,20 @@ class FashionClipEncoder:
 
     @property
     def dtype(self) -> str:
-        return str(self._dtype).removeprefix("torch.")
+        return self._dtype
 
-    def warm_up(self) -> None:
-        """Run every loaded tower once, so that the first caller does not pay for lazy set-up."""
+    def warm_up(self, budget_s: float = 3.0) -> None:
+        """Run batches such as will come, so that no caller pays for kernels made at a shape's first use.
+
+        Each loaded tower runs at least once; none begins another batch after ``budget_s``.
+        """
+        until = time.monotonic() + budget_s
         if self._towers.text:
-            self.encode_texts(["a dress"])
+            _each_until(until, self.encode_texts, _likely_prompts())
         if self._towers.image:
-            self.encode_images(np.zeros((1, self.image_size_px, self.image_size_px, 3), np.uint8))
+            shape = (self.image_size_px, self.image_size_px, 3)
+            photos = (np.zeros((count, *shape), np.uint8) for count in _WARM_UP_PHOTOS)
+            _each_until(until, self.encode_images, photos)
 
     def embed_prompts(self, prompts: Sequence[str]) -> list[TextEmbedding]:
         """One TextEmbedding for each prompt, in order."""
@@ -160,3 +188,47 @@ class FashionClipEncoder:
         if not len(batch.input_ids):
             return np.empty((0, self.dimension), np.float32)
         return self._towers.text(lay_out(batch.input_ids, self._towers.end_id))
+
+
+def _each_until(until: float, encode: Callable[[_Batch], object], batches: Iterable[_Batch]) -> None:
+    for batch in batches:
+        encode(batch)
+        if time.monotonic() >= until:
+            return
+
+
+def _likely_prompts() -> Iterator[list[str]]:
+    for words in _WARM_UP_WORDS:
+        yield ["a " * words]
+    for count in _WARM_UP_PROMPTS:
+        yield [("a " * words) for words, _ in zip(cycle(_WARM_UP_WORDS), range(count), strict=False)]
+
+
+def _torch(device: torch.device, dtype: torch.dtype) -> MakeTowers:
+    def make(
+        text: TextWeights | None, image: ImageWeights | None
+    ) -> tuple[TextTower | None, ImageTower | None]:
+        return (
+            TorchTextTower(text, device, dtype) if text else None,
+            TorchImageTower(image, device, dtype) if image else None,
+        )
+
+    return make
+
+
+def _openvino(dtype: torch.dtype, *, int8: bool) -> MakeTowers:
+    # Here, since it need not be installed.
+    from serve_app.encoder.openvino_towers import OpenVinoImageTower, OpenVinoTextTower, Precision
+
+    precision: Precision = "bf16" if dtype is torch.bfloat16 else "f32"
+    threads = torch.get_num_threads()
+
+    def make(
+        text: TextWeights | None, image: ImageWeights | None
+    ) -> tuple[TextTower | None, ImageTower | None]:
+        return (
+            OpenVinoTextTower(text, precision, int8=int8, threads=threads) if text else None,
+            OpenVinoImageTower(image, precision, int8=int8, threads=threads) if image else None,
+        )
+
+    return make

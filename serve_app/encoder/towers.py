@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from serve_app.encoder.layout import Layout
 from serve_app.encoder.linear import Linear, linear_kind
 
 Vectors = NDArray[np.float32]
+_TORCH_TYPES = {"int64": torch.int64, "uint8": torch.uint8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,11 @@ class TorchTextTower:
     def __call__(self, layout: Layout) -> Vectors:
         """(count, dimension)."""
         rows, positions, pooled, padded_pooled = (
-            torch.from_numpy(places).to(self._device)
+            _sent(places, self._device)
             for places in (layout.rows, layout.positions, layout.pooled, layout.padded_pooled)
         )
         spread, kept = (
-            None if places is None else torch.from_numpy(places).to(self._device)
-            for places in (layout.spread, layout.kept)
+            None if places is None else _sent(places, self._device) for places in (layout.spread, layout.kept)
         )
         x = functional.embedding(rows, self._tokens) + functional.embedding(positions, self._positions)
         shape = _Shape(layout.count, layout.longest, True, pooled, padded_pooled, spread, kept)
@@ -132,9 +133,7 @@ class TorchImageTower:
     def __call__(self, pixels: NDArray[np.uint8]) -> Vectors:
         """uint8 (count, size_px, size_px, 3) → (count, dimension)."""
         count, side = pixels.shape[0], pixels.shape[1] // self._patch_px
-        grid = (
-            torch.tensor(pixels).to(self._device).view(count, side, self._patch_px, side, self._patch_px, 3)
-        )
+        grid = _sent(pixels, self._device).view(count, side, self._patch_px, side, self._patch_px, 3)
         patches = grid.transpose(2, 3).reshape(count * side * side, -1)
         centred = patches.to(self._dtype) - weights.PIXEL_CENTRE
         embedded = self._patches(centred).view(count, side * side, -1) + self._positions[1:]
@@ -143,6 +142,15 @@ class TorchImageTower:
         pooled = torch.arange(count, device=self._device) * x.shape[1]
         shape = _Shape(count, x.shape[1], False, pooled, pooled)
         return _fetched(self._trunk(x.flatten(0, 1), shape))
+
+
+def _sent(values: NDArray[Any], device: torch.device) -> Tensor:
+    """A copy on the device; to a GPU from pinned memory, so that this thread does not wait for it."""
+    if device.type != "cuda":
+        return torch.tensor(values, device=device)
+    pinned = torch.empty(values.shape, dtype=_TORCH_TYPES[values.dtype.name], pin_memory=True)
+    np.copyto(pinned.numpy(), values)
+    return pinned.to(device, non_blocking=True)
 
 
 def _fetched(vectors: Tensor) -> Vectors:

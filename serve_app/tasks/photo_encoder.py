@@ -41,6 +41,7 @@ class PhotoEncoder:
                 device=tower.device,
                 dtype=tower.dtype,
                 threads=tower.threads,
+                backend=tower.backend,
             )
         return str(self._encoder.device)
 
