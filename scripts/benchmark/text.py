@@ -3,8 +3,8 @@
 First the bare encoder, in a process by itself: batches of 1, 8, 16 and 32 distinct prompts, with each number
 of threads. Then a service, its TextEmbedder held at one replica: callers on one event loop, in another
 process, that each ask as soon as they have their vector. The limit is the bare encoder beside them, with the
-batch size, dtype and threads of the replica. The caller uses the machine's other core. Some of the vectors
-are compared with the bare encoder's.
+dtype and threads of the replica, and with its batch size or, where they are fewer, one prompt of each caller.
+The caller uses the machine's other core. Some of the vectors are compared with the bare encoder's.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def measure(directory: Path, model: str | None, config: Path, options: Options) 
     _print(pairs, batch)
     figures = [
         *figures_of(rates, "prompts"),
-        *(figure for callers, own in pairs.items() for figure in _figures(callers, own, batch)),
+        *(one for callers, own in pairs.items() for one in _figures(callers, own, fullest(callers, batch))),
         Figure(f"least cosine of {len(kept)} vectors to the bare encoder's", cosine, LEAST_COSINE),
     ]
     return figures, {"bare": rows_of(rates), "replica": _details(pairs, batch)}
@@ -94,6 +94,11 @@ def least_cosine(checkpoint: Path, args: EmbedderArgs, kept: Sequence[tuple[str,
     return min(float(encoder.encode_texts([prompt])[0] @ np.array(vector)) for prompt, vector in kept)
 
 
+def fullest(callers: int, batch: int) -> int:
+    """The most prompts that one batch can have: each caller waits for its answer."""
+    return min(callers, batch)
+
+
 def _through_handle(
     bench: Workbench, args: EmbedderArgs, batch: int, options: Options
 ) -> dict[int, list[Pair]]:
@@ -103,7 +108,8 @@ def _through_handle(
         calls.measure(max(options.callers), WARM_UP_S, seed=0)
         for number in range(options.rounds):
             for callers, own in pairs.items():
-                own.append(_pair(bench, bare, calls, (callers, batch), options.seconds, len(own) + 1))
+                sizes = callers, fullest(callers, batch)
+                own.append(_pair(bench, bare, calls, sizes, options.seconds, len(own) + 1))
             words = (f"{callers}: {own[-1].ratio:.2f}" for callers, own in pairs.items())
             log.print(f"round {number + 1}, callers and ratio: {', '.join(words)}")
     return pairs
@@ -139,7 +145,7 @@ def _figures(callers: int, pairs: Sequence[Pair], batch: int) -> list[Figure]:
 def _details(pairs: dict[int, list[Pair]], batch: int) -> dict[str, Any]:
     return {
         str(callers): {
-            "batch": batch,
+            "batch": fullest(callers, batch),
             "rate": [pair.calls.rate for pair in own],
             "bare_rate": [pair.bare.rate for pair in own],
             "ratio": [pair.ratio for pair in own],
@@ -157,7 +163,7 @@ def _core_ms(pairs: Sequence[Pair]) -> dict[str, float]:
 
 def _print(pairs: dict[int, list[Pair]], batch: int) -> None:
     table = Table(
-        *("callers", "prompts/s", f"bare, batches of {batch}", "ratio", "p50 ms", "p99 ms"),
+        *("callers", "prompts/s", "bare, in batches of", "prompts/s", "ratio", "p50 ms", "p99 ms"),
         title="The replica through its handle",
     )
     for callers, own in pairs.items():
@@ -167,7 +173,9 @@ def _print(pairs: dict[int, list[Pair]], batch: int) -> None:
         )
         ratio = statistics.median(pair.ratio for pair in own)
         times = quantiles_ms([one for pair in own for one in pair.calls.times_s])
-        row = *(f"{one:.1f}" for one in rates), f"{ratio:.3f}", f"{times['p50']:.1f}", f"{times['p99']:.1f}"
+        called, alone = (f"{one:.1f}" for one in rates)
+        size = str(fullest(callers, batch))
+        row = called, size, alone, f"{ratio:.3f}", f"{times['p50']:.1f}", f"{times['p99']:.1f}"
         table.add_row(str(callers), *row)
     log.print(table)
     table = Table("part", *(f"{callers} callers" for callers in pairs), title="Core ms per prompt")

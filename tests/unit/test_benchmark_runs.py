@@ -19,6 +19,7 @@ from scripts.benchmark import results
 from scripts.benchmark.http_load import Target, open_loop
 from scripts.benchmark.line_process import LineProcess
 from scripts.benchmark.one_replica import with_one_replica
+from scripts.benchmark.text import fullest
 from scripts.benchmark.workbench import CONFIG
 from scripts.measurement.report import Figure
 
@@ -88,6 +89,10 @@ def test_a_config_that_says_nothing_of_a_deployment_gets_one_replica_of_it(tmp_p
     written, batch = with_one_replica(source, "TextEmbedder", tmp_path / "config.yaml")
     deployments = yaml.safe_load(written.read_text())["applications"][0]["deployments"]
     assert (deployments, batch) == ([{"name": "TextEmbedder", "num_replicas": 1}], 16)
+
+
+def test_a_replica_is_held_against_batches_that_its_callers_can_fill() -> None:
+    assert [fullest(callers, 32) for callers in (16, 32, 64)] == [16, 32, 32]
 
 
 def test_what_is_kept_says_how_and_on_what_it_was_measured(tmp_path: Path) -> None:
