@@ -92,6 +92,17 @@ class SearchUserConfig(ClosedModel):
     batch_wait_timeout_s: float = Field(default=0.0, ge=0.0)
 
 
+class CallArgs(ClosedModel):
+    """How a process asks the TextEmbedder and the SearchIndex: questions that come together share a call."""
+
+    text_calls: PositiveInt = Field(default=4, description="Calls to the TextEmbedder at a time.")
+    search_calls: PositiveInt = Field(default=2, description="Calls to the SearchIndex at a time.")
+    per_call: PositiveInt = Field(default=32, description="Prompts or queries of one call.")
+    waiting: PositiveInt = Field(
+        default=512, description="Prompts or queries that wait for a call; more are answered 503."
+    )
+
+
 class CollectionArgs(ClosedModel):
     """HNSW parameters of new Chroma collections."""
 
@@ -321,6 +332,7 @@ class AppArgs(ClosedModel):
     model: ModelArgs = ModelArgs()
     text_embedder: EmbedderArgs = EmbedderArgs()
     image_embedder: EmbedderArgs = EmbedderArgs()
+    calls: CallArgs = CallArgs()
     collection: CollectionArgs = CollectionArgs()
     search: SearchArgs = SearchArgs()
     tags: TagArgs = TagArgs()

@@ -8,14 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     ColumnElement,
-    Integer,
     Select,
     cast,
     func,
-    literal,
     select,
     update,
 )
@@ -25,6 +22,7 @@ from sqlmodel import col
 
 from db import photo_warnings
 from db.session import violated_constraint
+from db.shown_photos import ShownPhoto
 from models.errors import Conflict, UnknownReference
 from models.image import TERM_COLUMNS, Image, ImageStatus, PhotoColumns
 from models.shop import Shop, ShopStatus
@@ -53,6 +51,28 @@ class ImageRow:
         if self.image.id is None:
             raise AssertionError("a stored row has an id")
         return self.image.id
+
+    @property
+    def shown(self) -> ShownPhoto:
+        """The same as shoppers see it."""
+        image = self.image
+        return ShownPhoto(
+            image_id=self.image_id,
+            sku=image.sku,
+            product_id=image.product_id,
+            name=image.name,
+            description=image.description,
+            category_id=image.category_id,
+            category_name=self.category_name,
+            style_id=image.style_id,
+            style_name=self.style_name,
+            age_group_id=image.age_group_id,
+            age_group_name=self.age_group_name,
+            attributes=image.attributes,
+            product_url=image.product_url,
+            photo_sha256=image.photo_sha256,
+            vector_revision=image.vector_revision,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,25 +218,6 @@ def embedded_rows(session: Session, shop_id: int, ids: Sequence[int]) -> dict[in
     query = _visible(shop_id).where(col(Image.id).in_(ids), col(Image.status) == ImageStatus.EMBEDDED)
     rows = [ImageRow(*row) for row in session.execute(query)] if ids else []
     return {row.image_id: row for row in rows}
-
-
-def in_order(
-    session: Session, conditions: Sequence[ColumnElement[bool]], ids: Sequence[int], limit: int
-) -> list[ImageRow]:
-    """The first ``limit`` of ``ids`` that fulfil the conditions, in that order."""
-    array = literal(list(ids), ARRAY(Integer))
-    wanted = func.unnest(array).table_valued("id", with_ordinality="place").render_derived("wanted")
-    query = _with_names().join(wanted, wanted.c.id == Image.id).where(*conditions)
-    query = query.order_by(wanted.c.place).limit(limit)
-    return [ImageRow(*row) for row in session.execute(query)] if ids else []
-
-
-def of_products(
-    session: Session, conditions: Sequence[ColumnElement[bool]], product_ids: Collection[str]
-) -> list[ImageRow]:
-    """The photos of these products that fulfil the conditions, by id."""
-    query = _with_names().where(*conditions, col(Image.product_id).in_(product_ids)).order_by(col(Image.id))
-    return [ImageRow(*row) for row in session.execute(query)] if product_ids else []
 
 
 def replace_photo(image: Image, columns: PhotoColumns) -> None:

@@ -25,8 +25,8 @@ from sqlalchemy.dialects.postgresql import BYTEA, JSONB, JSONPATH
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from db import images
-from db.images import ImageRow
+from db import shown_photos
+from db.shown_photos import ShownPhoto
 from models.errors import UnknownReference
 from models.filter_api import AttributeFilter, Filters, ListFilter
 from models.image import Image, ImageStatus
@@ -92,16 +92,16 @@ def versions(session: Session, shop_id: int, matching: Matching, limit: int) -> 
 
 def rows(
     session: Session, shop_id: int, matching: Matching, ids: Sequence[int], limit: int
-) -> list[ImageRow]:
+) -> list[ShownPhoto]:
     """The first ``limit`` of ``ids`` that match, in that order."""
-    return images.in_order(session, conditions(shop_id, matching), ids, limit)
+    return shown_photos.in_order(session, conditions(shop_id, matching), ids, limit)
 
 
 def rows_of_products(
     session: Session, shop_id: int, matching: Matching, product_ids: Collection[str]
-) -> list[ImageRow]:
+) -> list[ShownPhoto]:
     """The photos of these products that match, by id."""
-    return images.of_products(session, conditions(shop_id, matching), product_ids)
+    return shown_photos.of_products(session, conditions(shop_id, matching), product_ids)
 
 
 def conditions(shop_id: int, matching: Matching) -> list[ColumnElement[bool]]:

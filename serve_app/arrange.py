@@ -126,14 +126,14 @@ async def _variants(
     search: Search, photos: Sequence[Scored], further: int, min_score: float | None
 ) -> list[list[Scored]]:
     """For each photo the next best of its product, at most ``further``."""
-    products = {product for one in photos if (product := one.row.image.product_id) is not None}
+    products = {product for one in photos if (product := one.row.product_id) is not None}
     others: dict[str | None, list[Scored]] = defaultdict(list)
     if further and products:
         shown = {one.row.image_id for one in photos}
         for one in _above(await search.of_products(products), min_score):
             if one.row.image_id not in shown:
-                others[one.row.image.product_id].append(one)
-    return [others[one.row.image.product_id][:further] for one in photos]
+                others[one.row.product_id].append(one)
+    return [others[one.row.product_id][:further] for one in photos]
 
 
 def _above(found: Sequence[Scored], min_score: float | None) -> list[Scored]:
@@ -144,5 +144,5 @@ def _best_of_products(ranked: Sequence[Scored]) -> list[Scored]:
     """The first photo of each product; a photo without a product_id is one of its own."""
     firsts: dict[str | int, Scored] = {}
     for one in ranked:
-        firsts.setdefault(one.row.image.product_id or one.row.image_id, one)
+        firsts.setdefault(one.row.product_id or one.row.image_id, one)
     return list(firsts.values())

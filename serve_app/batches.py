@@ -1,4 +1,4 @@
-"""Requests that come while a batch is worked on form the next one."""
+"""Requests that come while others are worked on go on together."""
 
 from __future__ import annotations
 
@@ -7,32 +7,55 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from models.errors import AppError, TooBusy
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 
 
 class Batches(Generic[Q, A]):
-    """One batch at a time, so that whatever waits for it can share the next.
+    """At most ``at_once`` batches at a time, so that whatever waits meanwhile can share the next.
+
+    While fewer are worked on, a request is answered at once, with those of the same round of the event loop
+    (the answers of a batch wake many in one round): an idle part adds no wait.
 
     Serve's own (2.60) closes a batch when its wait is over, though the one before it still runs: without a
     wait each holds one request, however many queue. ``max_size`` and ``wait_s`` may be changed at any time;
-    ``wait_s`` is how long the first of a batch waits for others, once no batch runs.
+    ``wait_s`` is how long the first of a batch waits for others.
     """
 
-    def __init__(self, answer: Callable[[list[Q]], Awaitable[Sequence[A]]], max_size: int) -> None:
-        """``answer``: one answer to each of at least one request, in their order."""
-        self._answer = answer
+    def __init__(
+        self,
+        answer: Callable[[list[Q]], Awaitable[Sequence[A | AppError]]],
+        max_size: int,
+        *,
+        at_once: int = 1,
+        most_waiting: int | None = None,
+        part: str = "This part",
+    ) -> None:
+        """``answer``: one answer to each of at least one request, in their order; an AppError is raised to
+        that request alone. ``most_waiting``: requests; beyond them ``part`` is too busy."""
+        self._answer, self._at_once = answer, at_once
+        self._most_waiting, self._part = most_waiting, part
         self.max_size, self.wait_s = max_size, 0.0
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
-        self._work: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def __call__(self, request: Q) -> A:
-        """Its answer. Raises what ``answer`` raises, to all of the batch."""
-        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        """Its answer. Raises TooBusy, and what ``answer`` raises, to all of the batch."""
+        if self._most_waiting is not None and len(self._waiting) >= self._most_waiting:
+            raise TooBusy(f"{self._part} has a full queue. Try again in a moment.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[A] = loop.create_future()
         self._waiting.append((request, future))
-        if self._work is None or self._work.done():
-            self._work = asyncio.create_task(self._answer_all())
+        loop.call_soon(self._start)
         return await future
+
+    def _start(self) -> None:
+        if self._waiting and len(self._under_way) < self._at_once:
+            task = asyncio.create_task(self._answer_all())
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
 
     async def _answer_all(self) -> None:
         while self._waiting:
@@ -56,12 +79,13 @@ class Batches(Generic[Q, A]):
         for number, (_, future) in enumerate(batch):
             if future.done():
                 continue
-            if isinstance(answers, BaseException):
-                future.set_exception(answers)
+            answer = answers if isinstance(answers, BaseException) else answers[number]
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
             else:
-                future.set_result(answers[number])
+                future.set_result(answer)
 
-    async def _answers(self, requests: list[Q]) -> Sequence[A]:
+    async def _answers(self, requests: list[Q]) -> Sequence[A | AppError]:
         answers = await self._answer(requests)
         if len(answers) != len(requests):
             raise RuntimeError(f"{len(answers)} answers to {len(requests)} requests")

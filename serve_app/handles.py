@@ -5,33 +5,54 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from configs.serving import CallArgs
 from models.errors import AppError, DependencyTimeout, DependencyUnavailable, TooBusy
 from models.search import Hit, PhotoVersions, TextEmbedding, VersionRef
+from serve_app.batches import Batches
 from serve_app.embed_texts import TEXTS_AT_ONCE, embed_texts
 from serve_app.ports import Pixels, Vector
 
 logger = logging.getLogger("serve_app")
 T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
+TEXT_EMBEDDER, SEARCH_INDEX = "The text embedder", "The search index"
 
 
 class TextEmbedderHandle:
-    """``model_key``: the model that must answer."""
+    """``model_key``: the model that must answer. Prompts that come together share calls."""
 
-    def __init__(self, handle: DeploymentHandle, timeout_s: float, model_key: str) -> None:
+    def __init__(
+        self, handle: DeploymentHandle, timeout_s: float, model_key: str, calls: CallArgs | None = None
+    ) -> None:
         self._handle, self._timeout_s, self._model_key = handle, timeout_s, model_key
+        calls = calls or CallArgs()
+        self._calls = _shared(TEXT_EMBEDDER, self._embed, calls, calls.text_calls)
 
     async def embed(self, prompt: str) -> TextEmbedding:
-        async with _translated("The text embedder", self._timeout_s):
-            return cast(TextEmbedding, await self._handle.embed_prompt.remote(prompt, self._model_key))
+        async with _translated(TEXT_EMBEDDER, self._timeout_s):
+            return await self._calls(prompt)
+
+    async def _embed(self, prompts: list[str]) -> list[TextEmbedding]:
+        async with _translated(TEXT_EMBEDDER, self._timeout_s):
+            vectors, truncated = await self._handle.embed_prompts.remote(prompts, self._model_key)
+        return [TextEmbedding(*pair) for pair in zip(vectors, truncated, strict=True)]
+
+
+def _shared(
+    part: str, call: Callable[[list[Q]], Awaitable[Sequence[A | AppError]]], args: CallArgs, at_once: int
+) -> Batches[Q, A]:
+    return Batches(call, args.per_call, at_once=at_once, most_waiting=args.waiting, part=part)
 
 
 class ImageEmbedderHandle:
@@ -52,26 +73,36 @@ class _BulkEmbedder(ImageEmbedderHandle):
 
 
 class VectorIndexHandle:
-    """One version of the index."""
+    """One version of the index. Queries that come together share calls, and those of one shop Chroma's."""
 
-    def __init__(self, handle: DeploymentHandle, timeout_s: float, ref: VersionRef) -> None:
+    def __init__(
+        self, handle: DeploymentHandle, timeout_s: float, ref: VersionRef, calls: CallArgs | None = None
+    ) -> None:
         self._handle, self._timeout_s, self._ref = handle, timeout_s, ref
+        calls = calls or CallArgs()
+        self._calls = _shared(SEARCH_INDEX, self._query, calls, calls.search_calls)
 
     async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
-        async with _translated("The search index", self._timeout_s):
-            return cast(list[Hit], await self._handle.query.remote(self._ref, shop_id, vector, k))
+        async with _translated(SEARCH_INDEX, self._timeout_s):
+            return await self._calls((shop_id, vector, k))
+
+    async def _query(self, asked: list[tuple[int, Vector, int]]) -> list[list[Hit] | AppError]:
+        shop_ids, vectors, counts = zip(*asked, strict=True)
+        async with _translated(SEARCH_INDEX, self._timeout_s):
+            found = await self._handle.query.remote(self._ref, shop_ids, np.stack(vectors), counts)
+        return cast(list[list[Hit] | AppError], found)
 
     async def nearest(self, shop_id: int, vector: Vector, photos: PhotoVersions, k: int) -> list[Hit]:
-        async with _translated("The search index", self._timeout_s):
+        async with _translated(SEARCH_INDEX, self._timeout_s):
             found = await self._handle.nearest.remote(self._ref, shop_id, vector, photos, k)
             return cast(list[Hit], found)
 
     async def vectors(self, shop_id: int, photos: PhotoVersions) -> Vector:
-        async with _translated("The search index", self._timeout_s):
+        async with _translated(SEARCH_INDEX, self._timeout_s):
             return cast(Vector, await self._handle.vectors.remote(self._ref, shop_id, photos))
 
     async def ping(self) -> None:
-        async with _translated("The search index", self._timeout_s):
+        async with _translated(SEARCH_INDEX, self._timeout_s):
             await self._handle.ping.remote()
 
 

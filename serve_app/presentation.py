@@ -7,6 +7,7 @@ from typing import Any
 from starlette.datastructures import URL
 
 from db.images import ImageRow
+from db.shown_photos import ShownPhoto
 from models.image import ImageStatus
 from models.image_api import ImageDetail
 from models.import_api import JobDetail
@@ -38,7 +39,7 @@ class Presenter:
     def detail(self, row: ImageRow) -> ImageDetail:
         image = row.image
         return ImageDetail(
-            **self._public(row),
+            **self._public(row.shown),
             Processor_embedded=image.status is ImageStatus.EMBEDDED,
             **image.model_dump(
                 include={
@@ -99,21 +100,20 @@ class Presenter:
     def _photo(self, image_id: int, photo_sha256: str) -> str:
         return self.at(self._signer.path(image_id, photo_sha256))
 
-    def _public(self, row: ImageRow) -> dict[str, Any]:
-        image = row.image
+    def _public(self, photo: ShownPhoto) -> dict[str, Any]:
         return {
-            "ImageID": row.image_id,
-            "sku": image.sku,
-            "product_id": image.product_id,
-            "name": image.name,
-            "description": image.description,
-            "Category": image.category_id,
-            "category_name": row.category_name,
-            "Styles": image.style_id,
-            "style_name": row.style_name,
-            "AgeGroup": image.age_group_id,
-            "age_group_name": row.age_group_name,
-            "attributes": image.attributes,
-            "product_url": image.product_url,
-            "Photo": self._photo(row.image_id, image.photo_sha256),
+            "ImageID": photo.image_id,
+            "sku": photo.sku,
+            "product_id": photo.product_id,
+            "name": photo.name,
+            "description": photo.description,
+            "Category": photo.category_id,
+            "category_name": photo.category_name,
+            "Styles": photo.style_id,
+            "style_name": photo.style_name,
+            "AgeGroup": photo.age_group_id,
+            "age_group_name": photo.age_group_name,
+            "attributes": photo.attributes,
+            "product_url": photo.product_url,
+            "Photo": self._photo(photo.image_id, photo.photo_sha256),
         }

@@ -13,13 +13,14 @@ from sqlalchemy.orm import Session
 
 from configs.serving import SearchArgs
 from db import item_vectors, matching
-from db.images import ImageRow
 from db.matching import Matching
 from db.session import Database
+from db.shown_photos import ShownPhoto
 from models.filter_api import Filters
 from models.search import Hit, PhotoVersions
 from serve_app.ports import Vector, VectorIndex
 from serve_app.served_model import ServedModel
+from serve_app.shown_rows import ShownRows
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ EVERYTHING = Matching()
 class Scored:
     """A photo with the cosine similarity of its vector and the query's, rounded to 6 decimals."""
 
-    row: ImageRow
+    row: ShownPhoto
     score: float
 
 
@@ -51,6 +52,9 @@ class SearchParts(Protocol):
 
     @property
     def database(self) -> Database: ...
+
+    @property
+    def shown(self) -> ShownRows: ...
 
     @property
     def index(self) -> VectorIndex: ...
@@ -139,7 +143,7 @@ class Search:
         hits = await self._nearest(_versions(rows), len(rows))
         return [Scored(known[hit.image_id], hit.score) for hit in hits]
 
-    async def vectors(self, rows: Sequence[ImageRow]) -> Vector:
+    async def vectors(self, rows: Sequence[ShownPhoto]) -> Vector:
         """The vectors (n, d) of what these photos show, zeros for one that is gone by now.
 
         Where the shop gives text a weight they are found by others, in which photos with the same words look
@@ -201,7 +205,11 @@ class Search:
     async def _matching(self, hits: Iterable[Hit], count: int) -> list[Scored]:
         """The first ``count`` that match now, in the order of the hits."""
         scores = {hit.image_id: hit.score for hit in hits if hit.image_id not in self._without}
-        rows = await self._read(partial(matching.rows, ids=list(scores), limit=count))
+        if self._filtered:
+            rows = await self._read(partial(matching.rows, ids=list(scores), limit=count))
+        else:
+            known = await self._services.shown.of(self._shop_id, scores)
+            rows = [known[image_id] for image_id in scores if image_id in known][:count]
         return [Scored(row, scores[row.image_id]) for row in rows]
 
     async def _all(self, limit: int) -> PhotoVersions | None:
@@ -221,6 +229,6 @@ def _order(hit: Hit) -> tuple[float, int]:
     return -hit.score, hit.image_id
 
 
-def _versions(rows: Sequence[ImageRow]) -> PhotoVersions:
+def _versions(rows: Sequence[ShownPhoto]) -> PhotoVersions:
     ids = np.array([row.image_id for row in rows], np.int32)
-    return PhotoVersions(ids, np.array([row.image.vector_revision for row in rows], np.int32))
+    return PhotoVersions(ids, np.array([row.vector_revision for row in rows], np.int32))

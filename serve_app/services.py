@@ -18,6 +18,7 @@ from serve_app.prompt_log import PromptLog
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner, WebhookMint
 from serve_app.served_model import ServedModel
+from serve_app.shown_rows import ShownRows
 from serve_app.zero_shot import TextVectors
 
 ANALYTICS_AT_ONCE = 2  # so that most connections stay with the shoppers
@@ -28,6 +29,7 @@ class Services:
     """One index version is answered with. A request takes them once and keeps them, to its end."""
 
     database: Database
+    shown: ShownRows
     media: MediaStore
     text_embedder: TextEmbedder
     image_embedder: ImageEmbedder

@@ -12,6 +12,7 @@ from models.search import Hit, PhotoVersions, VersionRef
 from serve_app.exact_search import ExactSearch
 from serve_app.ports import Vector
 from serve_app.served_model import ServedModel
+from serve_app.shown_rows import ShownRows
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,7 @@ class DirectParts:
     index: DirectIndex
     search: SearchArgs
     model: ServedModel
+
+    @property
+    def shown(self) -> ShownRows:
+        return ShownRows(self.database)

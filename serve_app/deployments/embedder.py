@@ -69,13 +69,17 @@ class Embedder:
         for queue in (self._prompts, self._photos):
             queue.max_size, queue.wait_s = tuning.max_batch_size, tuning.batch_wait_timeout_s
 
-    async def embed_prompt(self, prompt: str, model_key: str) -> TextEmbedding:
-        """Raises DependencyUnavailable where another model is meant."""
+    async def embed_prompts(self, prompts: list[str], model_key: str) -> tuple[Vector, list[bool]]:
+        """(n, d) float32, and which of the n ≥ 1 prompts the model's token limit cut.
+
+        Raises DependencyUnavailable where another model is meant.
+        """
         self._require(model_key)
-        return await self._prompts(prompt)
+        found = await asyncio.gather(*map(self._prompts, prompts))
+        return np.stack([one.vector for one in found]), [one.truncated for one in found]
 
     async def embed_photos(self, pixels: Pixels, model_key: str) -> Vector:
-        """(n, S, S, 3) uint8 → (n, d) float32. Raises as ``embed_prompt`` does."""
+        """(n, S, S, 3) uint8 → (n, d) float32. Raises as ``embed_prompts`` does."""
         self._require(model_key)
         return await self._photos(pixels)
 

@@ -29,6 +29,7 @@ from serve_app.rate_counters import RedisCounters
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner, WebhookMint
 from serve_app.services import Services
+from serve_app.shown_rows import ShownRows
 from serve_app.tasks.served_version import ServedVersion
 
 
@@ -57,6 +58,7 @@ class Ingress:
         mint = KeyMint(secret)
         self._services = Services(
             database=database,
+            shown=ShownRows(database),
             media=MediaStore(settings.media_url),
             text_embedder=self._main.texts(),
             image_embedder=self._main.photos(),
@@ -99,7 +101,7 @@ class Ingress:
 
 def _index(handle: DeploymentHandle, context: ServingContext) -> VectorIndexHandle:
     ref = VersionRef(context.version_id, context.model.key, context.model.dimension)
-    return VectorIndexHandle(handle, context.args.timeouts.search_s, ref)
+    return VectorIndexHandle(handle, context.args.timeouts.search_s, ref, context.args.calls)
 
 
 def _limiter(limits: LimitArgs, settings: Settings) -> RateLimiter:

@@ -48,12 +48,16 @@ class SearchIndex:
         tuning = SearchUserConfig.model_validate(user_config)
         self._batch.max_size, self._batch.wait_s = tuning.max_batch_size, tuning.batch_wait_timeout_s
 
-    async def query(self, ref: VersionRef, shop_id: int, vector: Vector, k: int) -> list[Hit]:
-        """At most ``k`` hits, best first. Raises DependencyUnavailable."""
-        answer = await self._batch(_Query(ref.version_id, shop_id, vector, k))
-        if isinstance(answer, AppError):
-            raise answer
-        return answer
+    async def query(
+        self, ref: VersionRef, shop_ids: Sequence[int], vectors: Vector, counts: Sequence[int]
+    ) -> list[list[Hit] | AppError]:
+        """For each of the n vectors (n, d) so many hits of its shop, best first, or why there are none."""
+        queries = (
+            _Query(ref.version_id, shop_id, vector, k)
+            for shop_id, vector, k in zip(shop_ids, vectors, counts, strict=True)
+        )
+        found = await asyncio.gather(*map(self._batch, queries), return_exceptions=True)
+        return [_hits_or_error(one) for one in found]
 
     async def nearest(
         self, ref: VersionRef, shop_id: int, vector: Vector, photos: PhotoVersions, k: int
@@ -94,3 +98,9 @@ class SearchIndex:
         except AppError as error:
             return [error for _ in queries]
         return [hits[: query.k] for query, hits in zip(queries, found, strict=True)]
+
+
+def _hits_or_error(found: list[Hit] | BaseException) -> list[Hit] | AppError:
+    if isinstance(found, BaseException) and not isinstance(found, AppError):
+        raise found
+    return found

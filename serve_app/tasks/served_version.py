@@ -24,7 +24,7 @@ class ServedVersion:
 
     def texts(self) -> TextEmbedderHandle:
         """For requests."""
-        return TextEmbedderHandle(self.text_embedder, *self._call)
+        return TextEmbedderHandle(self.text_embedder, *self._call, self.context.args.calls)
 
     def photos(self) -> ImageEmbedderHandle:
         """For requests."""

@@ -33,6 +33,7 @@ from serve_app.prompt_log import PromptLog
 from serve_app.rate_limits import RateLimiter
 from serve_app.secrets import KeyMint, LinkMint, PhotoSigner, ReportSigner, WebhookMint
 from serve_app.services import Services
+from serve_app.shown_rows import ShownRows
 from tests.fakes import MODEL, FakeClock, FakeImageEmbedder, FakeIndex, FakeTextEmbedder, Tally, vector_of
 from tests.shop_client import ShopClient
 
@@ -107,6 +108,7 @@ def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     mint, clock = KeyMint(ROOT_SECRET), FakeClock()
     services = Services(
         database=connections,
+        shown=ShownRows(connections),
         media=MediaStore(media_dir.as_uri()),
         text_embedder=(text_embedder := FakeTextEmbedder()),
         image_embedder=(image_embedder := FakeImageEmbedder()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.images import ImageRow
-from models.image import Image
+from db.shown_photos import ShownPhoto
 from models.recommendation_api import RecommendationRequest
 from serve_app import arrange as module
 from serve_app.arrange import Arranged, arrange
@@ -49,9 +48,9 @@ class ListedPhotos:
         return self._ranked[:count]
 
     async def of_products(self, product_ids: Collection[str]) -> list[Scored]:
-        return [one for one in self._ranked if one.row.image.product_id in product_ids]
+        return [one for one in self._ranked if one.row.product_id in product_ids]
 
-    async def vectors(self, rows: Sequence[ImageRow]) -> Vector:
+    async def vectors(self, rows: Sequence[ShownPhoto]) -> Vector:
         self.vectors_read += len(rows)
         known = {photo.image_id: photo.vector for photo in self.photos}
         return np.stack([known[row.image_id] for row in rows])
@@ -65,9 +64,9 @@ class ListedPhotos:
         return sorted(found, key=lambda one: (-one.score, one.row.image_id))
 
 
-@cache  # a row takes longer to make than all else here
-def row_of(image_id: int, product_id: str | None) -> ImageRow:
-    return ImageRow(Image(id=image_id, product_id=product_id), None, None, None)
+def row_of(image_id: int, product_id: str | None) -> ShownPhoto:
+    unknown: Any = dict.fromkeys(ShownPhoto._fields)
+    return ShownPhoto(**unknown | {"image_id": image_id, "product_id": product_id})
 
 
 def page(search: ListedPhotos, rules: Rules = RULES, **fields: Any) -> list[Arranged]:
@@ -219,7 +218,7 @@ def test_grouping_reads_deeper_until_enough_products_are_found() -> None:
     flood = [Known(number, "flood", unit(3)) for number in range(1, 501)]
     search = ListedPhotos(unit(3), [*flood, *(Known(900 + n, None, -unit(n)) for n in range(4))])
     answered = page(search, Rules(), number_of_images=4, **GROUPED)
-    assert [one.photo.row.image.product_id for one in answered] == ["flood", None, None, None]
+    assert [one.photo.row.product_id for one in answered] == ["flood", None, None, None]
     assert not any(one.variants for one in answered)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from models.errors import AppError, DependencyUnavailable, NotFound, TooBusy
 from serve_app.batches import Batches
 
 
@@ -28,8 +32,7 @@ async def started(batches: Batches[int, int], requests: Sequence[int]) -> list[a
     tasks = []
     for one in requests:
         tasks.append(asyncio.create_task(batches(one)))  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
     return tasks
 
 
@@ -91,3 +94,88 @@ async def test_a_wait_gathers_company_for_the_first() -> None:
     batches.max_size = 1
     assert await asyncio.wait_for(batches(5), timeout=0.04) == 50
     assert slow.seen == [[0, 1], [5]]
+
+
+@dataclass
+class Part:
+    """Doubles numbers, once it may; refuses ``bad`` ones alone, and calls with one of ``broken``."""
+
+    bad: frozenset[int] = frozenset()
+    broken: frozenset[int] = frozenset()
+    calls: list[list[int]] = field(default_factory=list)
+    under_way: int = 0
+    most: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, questions: list[int]) -> Sequence[int | AppError]:
+        self.calls.append(questions)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.gate.wait()
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        if self.broken & set(questions):
+            raise DependencyUnavailable("gone")
+        return [NotFound("bad") if one in self.bad else 2 * one for one in questions]
+
+
+def limited(part: Part, max_size: int = 4, at_once: int = 2, most_waiting: int = 100) -> Batches[int, int]:
+    return Batches(part, max_size, at_once=at_once, most_waiting=most_waiting, part="The part")
+
+
+@given(
+    questions=st.lists(st.integers(0, 20), min_size=1, max_size=40),
+    under_way=st.integers(1, 4),
+    per_call=st.integers(1, 8),
+    bad=st.frozensets(st.integers(0, 20), max_size=3),
+    broken=st.frozensets(st.integers(0, 20), max_size=1),
+)
+@settings(max_examples=60, deadline=None)
+def test_each_gets_its_own_answer_or_error_within_the_limits(
+    questions: list[int], under_way: int, per_call: int, bad: frozenset[int], broken: frozenset[int]
+) -> None:
+    async def ask_all() -> tuple[Part, list[int | BaseException]]:
+        part = Part(bad, broken)
+        batches = limited(part, per_call, under_way)
+        part.gate.set()
+        return part, await asyncio.gather(*map(batches, questions), return_exceptions=True)
+
+    part, answers = asyncio.run(ask_all())
+    lost = {one for call in part.calls if broken & set(call) for one in call}
+    for question, answer in zip(questions, answers, strict=True):
+        if isinstance(answer, DependencyUnavailable):
+            assert question in lost
+        elif isinstance(answer, NotFound):
+            assert question in bad
+        else:
+            assert answer == 2 * question
+            assert question not in bad
+    assert sorted(one for call in part.calls for one in call) == sorted(questions)
+    assert part.most <= under_way
+    assert max(map(len, part.calls)) <= per_call
+
+
+async def test_those_of_one_moment_go_together_and_later_ones_wait_for_the_next_call() -> None:
+    part = Part()
+    batches = limited(part, at_once=1)
+    first = [asyncio.create_task(batches(one)) for one in (1, 2)]
+    await asyncio.sleep(0.01)
+    later = [asyncio.create_task(batches(one)) for one in (3, 4, 5)]
+    await asyncio.sleep(0.01)
+    assert part.calls == [[1, 2]]
+    part.gate.set()
+    assert await asyncio.gather(*first, *later) == [2, 4, 6, 8, 10]
+    assert part.calls == [[1, 2], [3, 4, 5]]
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    part = Part()
+    batches = limited(part, at_once=1, most_waiting=2)
+    first = asyncio.create_task(batches(1))
+    await asyncio.sleep(0.01)
+    waiting = [asyncio.create_task(batches(one)) for one in (2, 3)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(TooBusy, match="The part has a full queue"):
+        await batches(4)
+    part.gate.set()
+    assert await asyncio.gather(first, *waiting) == [2, 4, 6]

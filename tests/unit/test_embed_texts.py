@@ -14,6 +14,7 @@ from models.errors import TooBusy
 from models.search import TextEmbedding
 from serve_app.embed_texts import TEXTS_AT_ONCE, embed_texts
 from serve_app.handles import BulkTextEmbedderHandle
+from serve_app.ports import Vector
 from tests.fakes import vector_of
 
 TEXTS = [f"text {number}" for number in range(4 * TEXTS_AT_ONCE)]
@@ -30,10 +31,14 @@ class Tower:
     loops: set[asyncio.AbstractEventLoop] = field(default_factory=set)
 
     @property
-    def embed_prompt(self) -> Tower:
+    def embed_prompts(self) -> Tower:
         return self
 
-    async def embed(self, prompt: str, _model_key: str | None = None) -> TextEmbedding:
+    async def remote(self, prompts: list[str], _model_key: str) -> tuple[Vector, list[bool]]:
+        found = await asyncio.gather(*map(self.embed, prompts))
+        return np.stack([one.vector for one in found]), [one.truncated for one in found]
+
+    async def embed(self, prompt: str) -> TextEmbedding:
         self.asked.append(prompt)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -45,8 +50,6 @@ class Tower:
             return TextEmbedding(vector_of(prompt), truncated=False)
         finally:
             self.under_way -= 1
-
-    remote = embed
 
 
 async def test_texts_keep_their_order_and_some_are_under_way_at_once() -> None:

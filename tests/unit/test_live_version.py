@@ -264,7 +264,7 @@ async def test_an_embedder_that_serves_another_model_refuses() -> None:
     embedder = Embedder.__new__(Embedder)
     embedder._model = MODEL
     handle = cast(
-        DeploymentHandle, SimpleNamespace(embed_prompt=SimpleNamespace(remote=embedder.embed_prompt))
+        DeploymentHandle, SimpleNamespace(embed_prompts=SimpleNamespace(remote=embedder.embed_prompts))
     )
     with pytest.raises(DependencyUnavailable, match="being changed"):
         await TextEmbedderHandle(handle, PATIENCE_S, "another@1").embed("dress")

@@ -69,7 +69,7 @@ def test_what_is_deployed_has_the_chosen_arguments_and_address() -> None:
         (lambda d: application(d).update(arg={}), "applications.0.unknown key 'arg': did you mean 'args'?"),
         (
             lambda d: application(d)["args"].update(qqqq=1),
-            "unknown key 'qqqq': known keys: accounts, audit, collection, ",
+            "unknown key 'qqqq': known keys: accounts, audit, calls, collection, ",
         ),
         (
             lambda d: application(d)["args"]["model"].update(nmae="x"),
