@@ -71,7 +71,7 @@ class EmbedderArgs(ClosedModel):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, …")
     dtype: DType = Field(default="auto", description="int8 is OpenVINO's.")
     backend: Backend = Field(
-        default="auto", description="auto: torch, and for int8 OpenVINO, which the extra `cpu` installs."
+        default="auto", description="auto: on a CPU OpenVINO (extra `cpu`) for prompts and int8; else torch."
     )
     threads: PositiveInt | None = Field(
         default=None, description="Of the backend; None: the replica's CPU share."

@@ -72,7 +72,6 @@ _BF16, _INT8 = ({"backend": "openvino", "dtype": dtype} for dtype in ("bfloat16"
 WITH_OPENVINO = (
     Step("OpenVINO bf16", _BF16, shrinks=False, least_cosine=0.995),
     Step("OpenVINO int8", _INT8, shrinks=False, least_cosine=0.995),
-    Step("OpenVINO int8 and shrink-on-load", _INT8, shrinks=True, least_cosine=0.995),
 )
 
 

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
@@ -17,7 +16,7 @@ from configs.serving import EmbedderArgs
 from scripts.benchmark.bare_model import BareModel, BareRound
 from scripts.console import log
 from scripts.measurement.report import Figure
-from serve_app.encoder import choose_backend, choose_device, choose_dtype
+from serve_app.encoder import choose_device, choose_dtype
 
 BATCHES = 1, 8, 16, 32
 
@@ -34,9 +33,11 @@ class EncoderRate:
 
 
 def settings_of(args: EmbedderArgs, threads: Sequence[int]) -> dict[str, EmbedderArgs]:
-    """``args`` by name and, on a CPU, OpenVINO where it is installed, each with each of ``threads``."""
+    """torch and, on a CPU, OpenVINO where it is installed, each with each of ``threads``."""
     device = choose_device(args.device)
-    kinds = {f"{choose_backend(args.backend, device, args.dtype)} {_dtype_name(args, device)}": args}
+    served = choose_dtype("auto" if args.dtype == "int8" else args.dtype, device)
+    name = str(served).removeprefix("torch.")
+    kinds = {f"torch {name}": args.model_copy(update={"backend": "torch", "dtype": name})}
     if device.type == "cpu" and find_spec("openvino") is not None:
         for dtype in ("bfloat16", "int8"):
             kinds[f"openvino {dtype}"] = args.model_copy(update={"backend": "openvino", "dtype": dtype})
@@ -45,12 +46,6 @@ def settings_of(args: EmbedderArgs, threads: Sequence[int]) -> dict[str, Embedde
         for kind, own in kinds.items()
         for count in threads
     }
-
-
-def _dtype_name(args: EmbedderArgs, device: Any) -> str:
-    if args.dtype == "int8":
-        return args.dtype
-    return str(choose_dtype(args.dtype, device)).removeprefix("torch.")
 
 
 def encoder_rates(

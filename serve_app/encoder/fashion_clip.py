@@ -94,7 +94,7 @@ class FashionClipEncoder:
         if threads is not None:
             torch.set_num_threads(threads)
         where = choose_device(device)
-        computing = choose_backend(backend, where, dtype)
+        computing = choose_backend(backend, where, dtype, towers)
         kind = choose_dtype("auto" if dtype == "int8" else dtype, where)
         preprocessing = Preprocessing.of(checkpoint)
         try:

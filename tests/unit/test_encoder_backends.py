@@ -43,11 +43,17 @@ def _least_cosines(encoder: FashionClipEncoder, checkpoint: Path) -> list[float]
     return [float((one * other).sum(axis=1).min()) for one, other in pairs]
 
 
-def test_auto_takes_openvino_for_int8_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_app.encoder.backends.find_spec", lambda _: object())
-    chosen = [choose_backend("auto", CPU, dtype) for dtype in ("auto", "float32", "bfloat16", "int8")]
-    assert chosen == ["torch", "torch", "torch", "openvino"]
-    assert choose_backend("openvino", CPU, "bfloat16") == "openvino"
+def test_auto_takes_openvino_for_prompts_on_a_cpu_and_for_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    dtypes = ("auto", "float32", "float16", "bfloat16", "int8")
+    for installed, of_texts in (
+        (object(), ["openvino", "openvino", "torch", "openvino", "openvino"]),
+        (None, ["torch"] * 4),
+    ):
+        monkeypatch.setattr("serve_app.encoder.backends.find_spec", lambda _, found=installed: found)
+        asked = dtypes[: len(of_texts)]
+        assert [choose_backend("auto", CPU, dtype, ["text"]) for dtype in asked] == of_texts
+        assert {choose_backend("auto", CPU, dtype, ["image"]) for dtype in dtypes[:4]} == {"torch"}
+        assert choose_backend("auto", torch.device("cuda"), "auto", ["text"]) == "torch"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def test_auto_takes_openvino_for_int8_only(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_what_a_backend_cannot_do_is_refused(backend: str, device: str, dtype: str, advice: str) -> None:
     with pytest.raises(ConfigurationError, match=advice):
-        choose_backend(backend, torch.device(device), dtype)
+        choose_backend(backend, torch.device(device), dtype, ["text", "image"])
 
 
 def test_a_missing_backend_fails_the_start_with_the_command(
