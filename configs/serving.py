@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -100,6 +101,10 @@ class CallArgs(ClosedModel):
     per_call: PositiveInt = Field(default=32, description="Prompts or queries of one call.")
     waiting: PositiveInt = Field(
         default=512, description="Prompts or queries that wait for a call; more are answered 503."
+    )
+    cached_prompts: NonNegativeInt = Field(
+        default=10_000,
+        description="Prompts whose vectors an Ingress replica remembers, of each model; 0: none.",
     )
 
 

@@ -43,6 +43,9 @@ class TextEmbedderHandle:
         async with _translated(TEXT_EMBEDDER, self._timeout_s):
             return await self._calls(prompt)
 
+    async def ping(self) -> None:
+        await self.embed("ready")
+
     async def _embed(self, prompts: list[str]) -> list[TextEmbedding]:
         async with _translated(TEXT_EMBEDDER, self._timeout_s):
             vectors, truncated = await self._handle.embed_prompts.remote(prompts, self._model_key)

@@ -44,7 +44,7 @@ class LiveVersion:
             return
         services = await asyncio.to_thread(self._connect, version)
         await asyncio.gather(
-            services.text_embedder.embed("ready"),
+            services.text_embedder.ping(),
             services.image_embedder.embed(np.empty((0, 1, 1, 3), np.uint8)),
         )
         self.services, self._version_id = services, version.id

@@ -20,6 +20,10 @@ class TextEmbedder(Protocol):
         """Raises TooBusy, DependencyTimeout, DependencyUnavailable."""
         ...
 
+    async def ping(self) -> None:
+        """Raises the same when the model does not answer now."""
+        ...
+
 
 class ImageEmbedder(Protocol):
     async def embed(self, pixels: Pixels) -> Vector:

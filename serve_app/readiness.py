@@ -20,7 +20,7 @@ async def check_readiness(services: Services) -> dict[str, str]:
     checks: dict[str, Awaitable[object]] = {
         "database": services.database.read(lambda session: session.execute(text("SELECT 1")).all()),
         "index": services.index.ping(),
-        "text_embedder": services.text_embedder.embed("ready"),
+        "text_embedder": services.text_embedder.ping(),
         "image_embedder": services.image_embedder.embed(np.empty((0, 1, 1, 3), np.uint8)),
     }
     answers = await asyncio.gather(*(_state(check) for check in checks.values()))

@@ -67,6 +67,9 @@ class FakeTextEmbedder:
             raise self.error
         return TextEmbedding(vector_of(prompt), len(prompt.split()) > MAX_WORDS)
 
+    async def ping(self) -> None:
+        await self.embed("ready")
+
 
 @dataclass
 class FakeBulkTextEmbedder:

@@ -24,6 +24,8 @@ from serve_app.live_version import LiveVersion
 from serve_app.outbound.urls import UrlRule
 from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
+from serve_app.ports import TextEmbedder
+from serve_app.prompt_cache import PromptCache
 from serve_app.prompt_log import PromptLog
 from serve_app.rate_counters import RedisCounters
 from serve_app.rate_limits import RateLimiter
@@ -54,13 +56,17 @@ class Ingress:
             raise ConfigurationError("MEDIA_URL and SECRET_KEY must be set.")
         secret = settings.secret_key.get_secret_value()
         self._indexer = indexer
+        self._hits = RayCounter("fashion_prompt_cache_hits", "Prompts whose vector was remembered.")
+        self._misses = RayCounter(
+            "fashion_prompt_cache_misses", "Prompts that the TextEmbedder was asked for."
+        )
         database = Database.configured(connections=args.database_connections)
         mint = KeyMint(secret)
         self._services = Services(
             database=database,
             shown=ShownRows(database),
             media=MediaStore(settings.media_url),
-            text_embedder=self._main.texts(),
+            text_embedder=self._texts(self._main),
             image_embedder=self._main.photos(),
             index=_index(search_index, context),
             keys=mint,
@@ -91,11 +97,15 @@ class Ingress:
         live = LiveVersion(self._services, self._main.context.version_id, self._services_of)
         return create_api(self._services, live)
 
+    def _texts(self, served: ServedVersion) -> TextEmbedder:
+        embedder, size = served.texts(), served.context.args.calls.cached_prompts
+        return PromptCache(embedder, size, self._hits, self._misses) if size else embedder
+
     def _services_of(self, version: IndexVersion) -> Services:
         """Raises as ``with_towers`` does."""
         served = with_towers(self._main, version)
         return self._services.of_version(
-            served.context.model, served.texts(), served.photos(), _index(self._index, served.context)
+            served.context.model, self._texts(served), served.photos(), _index(self._index, served.context)
         )
 
 

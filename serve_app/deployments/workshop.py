@@ -34,7 +34,7 @@ class Workshop:
 
     async def probe(self) -> None:
         """Raises AppError unless both embedders answer."""
-        await self.served.texts().embed("ready")
+        await self.served.texts().ping()
         await self.served.photos().embed(np.empty((0, 1, 1, 3), np.uint8))
 
     def described(self, *, answers: bool) -> DescribedBeside:
