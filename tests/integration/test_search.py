@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlmodel import col, select
 
 from configs.serving import SearchArgs
-from db import embeddings, facets, images, matching
+from db import embeddings, facets, matching, shown_photos
 from db.matching import Matching
 from db.session import Database
 from db.vectors import VectorRecord, VectorStore
@@ -324,8 +324,8 @@ def test_rows_come_in_the_order_of_their_ids_list(stocked: Stocked) -> None:
     wanted = [*reversed(ids), 2**31 - 1]
     with stocked.database.transaction() as session:
         conditions = matching.conditions(stocked.shop_id, Matching())
-        assert [row.image_id for row in images.in_order(session, conditions, wanted, 50)] == wanted[:50]
-        assert images.in_order(session, conditions, [], 50) == []
+        assert [row.image_id for row in shown_photos.in_order(session, conditions, wanted, 50)] == wanted[:50]
+        assert shown_photos.in_order(session, conditions, [], 50) == []
         found = matching.versions(session, stocked.shop_id, Matching(), len(ids))
         assert found is not None
         assert sorted(found.ids.tolist()) == ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from models.shop import KeyScope
 from serve_app.api import create_api
 from serve_app.callers import CallerCache
 from serve_app.prompt_log import PromptLog
+from serve_app.shown_rows import ShownRows
 from tests.drawings import garment
 from tests.fakes import MODEL, Tally, vector_of
 from tests.shop_client import RECOMMENDATIONS, ShopClient
@@ -39,7 +41,8 @@ async def http(service: FakeService, postgres_url: str) -> AsyncIterator[tuple[h
     database = Database(postgres_url, connections=2)
     callers = CallerCache(database, service.keys, AccountArgs(), clock=lambda: 1000.0)
     log = PromptLog(database, Tally())
-    services = replace(service.services, database=database, callers=callers, prompt_log=log)
+    shown = ShownRows(database)
+    services = replace(service.services, database=database, shown=shown, callers=callers, prompt_log=log)
     transport = httpx.ASGITransport(create_api(services))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client, database
@@ -69,6 +72,9 @@ async def test_no_statement_of_a_recommendation_is_for_its_key(
             await ask()
     assert authenticating(sent) == []
     assert len(sent) == 20, "one each, for the rows: prompts are logged beside the requests"
+    with statements(database) as sent:
+        await asyncio.gather(*(ask() for _ in range(20)))
+    assert 0 < len(sent) < 10, "those that come together share them"
 
 
 async def test_the_score_floor_costs_no_statement(
