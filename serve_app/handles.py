@@ -23,6 +23,7 @@ from serve_app.embed_texts import TEXTS_AT_ONCE, embed_texts
 from serve_app.ports import Pixels, Vector
 
 logger = logging.getLogger("serve_app")
+_MAKING_LOOP = threading.Lock()
 T = TypeVar("T")
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -150,8 +151,13 @@ def run_async(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | No
     return asyncio.run_coroutine_threadsafe(work, loop or _background_loop()).result()
 
 
-@lru_cache(maxsize=1)
 def _background_loop() -> asyncio.AbstractEventLoop:
+    with _MAKING_LOOP:  # a task's threads ask at the same moment, and lru_cache would let each make one
+        return _made_loop()
+
+
+@lru_cache(maxsize=1)
+def _made_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True, name="serve-handles").start()
     return loop
