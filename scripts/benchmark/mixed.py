@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from sqlalchemy import text
 
 from scripts.benchmark.backlog import plant, plant_many
 from scripts.benchmark.photos import PhotoFile, write_photos
+from scripts.benchmark.prompts import distinct_prompts
 from scripts.benchmark.workbench import PREFIX, Shop, Workbench, workbench
 from scripts.console import log
-from scripts.measurement.random_checkpoint import WORDS
 from scripts.measurement.report import Figure
 
 MOST_RATIO = 3.0  # issue 5: "the recommendation p99 stays within 3x of its idle value"
@@ -107,11 +108,10 @@ def _ask(bench: Workbench, shop: Shop, clients: int, requests: int) -> list[floa
 
 
 def _client(bench: Workbench, shop: Shop, number: int, requests: int) -> list[float]:
-    random = np.random.default_rng(number)
+    prompts = distinct_prompts(time.time_ns() + number)  # others in each round: no cache has seen them
     times_s = []
     with bench.client(shop) as client:
-        for _ in range(requests):
-            prompt = " ".join(random.choice(WORDS, 5))
+        for prompt in islice(prompts, requests):
             started = time.perf_counter()
             client.post("/api/recommendations/", json={"prompt": prompt}).raise_for_status()
             times_s.append(time.perf_counter() - started)
