@@ -210,16 +210,6 @@ def oldest(session: Session, shop_id: int, after_id: int, until_id: int, limit: 
     return _detailed(session, query.order_by(col(Image.id)).limit(limit))
 
 
-def embedded_rows(session: Session, shop_id: int, ids: Sequence[int]) -> dict[int, ImageRow]:
-    """Those of ``ids`` that may be shown to a shopper: this shop's, and embedded.
-
-    Every answer passes through here, so a photo that was deleted never appears, whatever Chroma holds.
-    """
-    query = _visible(shop_id).where(col(Image.id).in_(ids), col(Image.status) == ImageStatus.EMBEDDED)
-    rows = [ImageRow(*row) for row in session.execute(query)] if ids else []
-    return {row.image_id: row for row in rows}
-
-
 def replace_photo(image: Image, columns: PhotoColumns) -> None:
     """Set new photo fields and ask for a new embedding.
 

@@ -8,6 +8,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+# By EXIF orientation: what a picture is turned by in its file.
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
 
 def photograph(width: int, height: int, seed: int = 0) -> Image.Image:
     """An RGB picture of (width, height) px, the same for the same arguments."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import ray
 
-from db import images
+from db import shown_photos
 from serve_app.search import SPARE
 from serve_app.tasks.served_version import ServedVersion
 from serve_app.tasks.worker import indexing_parts
@@ -30,12 +30,10 @@ def recommend(shop_id: int, prompts: Sequence[str], count: int, live: ServedVers
     parts = indexing_parts(live.context)
     found = parts.vectors.query(parts.version_id, shop_id, vectors, count + SPARE)
     with parts.database.transaction() as session:
-        rows = images.embedded_rows(
-            session, shop_id, sorted({hit.image_id for hits in found for hit in hits})
-        )
+        rows = shown_photos.by_id(session, shop_id, {hit.image_id for hits in found for hit in hits})
     return [
         [
-            BatchHit(hit.image_id, rows[hit.image_id].image.sku, rows[hit.image_id].image.name, hit.score)
+            BatchHit(hit.image_id, rows[hit.image_id].sku, rows[hit.image_id].name, hit.score)
             for hit in hits
             if hit.image_id in rows
         ][:count]

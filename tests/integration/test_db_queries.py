@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import embeddings, images, index_versions, keys, migrate, prompts
+from db import embeddings, images, index_versions, keys, migrate, prompts, shown_photos
 from db.session import Database
 from db.work import ClaimedPhoto
 from models.errors import (
@@ -81,13 +81,13 @@ def test_a_photo_is_seen_by_its_shop_only_and_until_deleted(database: Database, 
             assert images.get(session, shop_id, wanted) is None
             assert images.get_for_update(session, shop_id, wanted) is None
             assert not images.mark_deleting(session, shop_id, wanted)
-        assert images.embedded_rows(session, stranger, [image_id]) == {}
-        assert set(images.embedded_rows(session, photos.shop_id, [image_id, 2**30])) == {image_id}
+        assert shown_photos.by_id(session, stranger, [image_id]) == {}
+        assert set(shown_photos.by_id(session, photos.shop_id, [image_id, 2**30])) == {image_id}
         assert images.ids(session, photos.shop_id) == [image_id]
         assert images.mark_deleting(session, photos.shop_id, image_id)
         assert images.get(session, photos.shop_id, image_id) is None
         assert images.get_for_update(session, photos.shop_id, image_id) is None
-        assert images.embedded_rows(session, photos.shop_id, [image_id]) == {}
+        assert shown_photos.by_id(session, photos.shop_id, [image_id]) == {}
         assert images.list_page(session, photos.shop_id, None, 10) == []
         assert images.ids(session, photos.shop_id) == []
 

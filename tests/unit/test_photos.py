@@ -17,7 +17,7 @@ from PIL import Image
 
 from models.errors import PhotoEmpty, PhotoTooLarge, PhotoTypeUnsupported, PhotoUnreadable
 from serve_app.photos import ImageGeometry, PhotoLimits, check_photo, prepare_photo
-from tests.photographs import encoded, photograph
+from tests.photographs import STORED, encoded, photograph
 
 SIDE = 64
 GEOMETRY = ImageGeometry(shortest_edge_px=SIDE, crop_px=SIDE)
@@ -81,16 +81,7 @@ def test_every_accepted_format_is_described(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_orientation_is_applied(orientation: int, kind: str) -> None:
     upright = photograph(96, 160)
-    undo = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    stored = upright.transpose(STORED[orientation]) if orientation in STORED else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     lossless: dict[str, dict[str, int]] = {

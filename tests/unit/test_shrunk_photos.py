@@ -16,22 +16,12 @@ from scripts.evaluate import DEMO_MODEL
 from scripts.garments.picture import draw, random_look
 from serve_app.encoder import FashionClipEncoder
 from serve_app.photos import ImageGeometry, PhotoLimits, check_photo, prepare_photo, read_photo
-from tests.photographs import encoded, photograph
+from tests.photographs import STORED, encoded, photograph
 
 SIDE = 64
 GEOMETRY = ImageGeometry(shortest_edge_px=SIDE, crop_px=SIDE)
 WHOLE = replace(GEOMETRY, shrinks=False)
 LEAST_PX = ceil(1.78 * SIDE)
-# By orientation, what the stored picture was turned by.
-STORED = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 def smooth(width: int, height: int) -> Image.Image:
