@@ -124,6 +124,8 @@ class Launcher:
         port = config.port if self._arguments.port is None else self._arguments.port
         port = port or free_ports(1)[0]
         require_free(host, port)
+        if self._arguments.metrics_port:
+            require_free("127.0.0.1", self._arguments.metrics_port, "--metrics-port")
         self._directory.create()
         os.environ.update(local_defaults(self._directory))
         self._check_redis()
@@ -245,7 +247,8 @@ class Launcher:
         # A Ray that is interrupted half-way leaves processes behind: look for signals between its steps.
         self._interruptible = False
         self._raise_if_stopped()
-        address = cluster.start()
+        metrics_port = self._arguments.metrics_port or free_ports(1)[0]
+        address = cluster.start(metrics_port)
         self.take_signals()  # Ray's native code took SIGTERM over, to end the process by an alarm
         self._raise_if_stopped()
         cluster.deploy(schema)
@@ -253,8 +256,10 @@ class Launcher:
         stack.callback(self._directory.withdraw)
         settings = Settings()
         database_url = make_url(settings.sqlalchemy_url() or "").render_as_string(hide_password=False)
+        metrics_urls = _metrics_urls(metrics_port, os.environ["RAY_SERVE_HAPROXY_METRICS_PORT"])
+        _say(f"Metrics: {', '.join(metrics_urls)}")
         self._directory.announce(
-            RunningService(os.getpid(), url, address, settings.chroma_url or "", database_url)
+            RunningService(os.getpid(), url, address, settings.chroma_url or "", database_url, metrics_urls)
         )
 
 
@@ -268,6 +273,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help="address to listen on (default: the config's)")
     parser.add_argument("--port", type=_port, help="port to listen on (default: the config's; 0: a free one)")
     parser.add_argument(
+        "--metrics-port", type=_port, default=0, help="port for Prometheus (default: a free one)"
+    )
+    parser.add_argument(
         "--data-dir", type=Path, default=Path("data"), help="where local data is kept (default: data)"
     )
     parser.add_argument("--model", help="a hub name or a checkpoint directory, instead of the config's")
@@ -276,6 +284,11 @@ def _parser() -> argparse.ArgumentParser:
         "--env-file", type=Path, default=Path(".env"), help="variables that are not set yet (default: .env)"
     )
     return parser
+
+
+def _metrics_urls(*ports: int | str) -> tuple[str, ...]:
+    """Ray's, with the service's own, and HAProxy's."""
+    return tuple(f"http://127.0.0.1:{port}/metrics" for port in ports)
 
 
 def _port(text: str) -> int:

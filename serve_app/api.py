@@ -16,6 +16,7 @@ from serve_app.live_version import LiveVersion
 from serve_app.middleware import BodyLimit, FormCharset, RequestContext, ResponseHeaders, TrailingSlash
 from serve_app.openapi import DescribedApi
 from serve_app.problems import app_error, http_error, unexpected_error, validation_error
+from serve_app.request_log import RequestLog
 from serve_app.routes import (
     activation,
     analytics,
@@ -103,6 +104,7 @@ def create_api(services: Services, live: LiveVersion | None = None) -> FastAPI:
     api.add_middleware(BodyLimit, photo_bytes=photo_bytes, feed_bytes=services.imports.max_bytes)
     api.add_middleware(FormCharset)
     api.add_middleware(Preflight)
+    api.add_middleware(RequestLog, requests=services.requests)
     api.add_middleware(TrailingSlash)
     api.add_middleware(ResponseHeaders)
     api.add_middleware(RequestContext)

@@ -16,13 +16,14 @@ SCRATCH_PREFIX = "fr-"
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """Written when the service is ready, removed when it stops."""
+    """Written when the service is ready, removed when it stops. ``metrics_urls``: for Prometheus."""
 
     pid: int
     url: str
     ray_address: str
     chroma_url: str
     database_url: str
+    metrics_urls: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         """What a script beside the service needs of its environment."""

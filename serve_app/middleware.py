@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import AppError, BodyTooLarge, InvalidInput, PhotoTooLarge
 from serve_app.problems import MEDIA_TYPE, problem_body
+from serve_app.request_note import CURRENT, RequestNote
 
 FEED_PATH = "/api/image-collection/bulk/"
 PHOTO_PATHS = ("/api/image-collection/", "/api/recommendations/", "/api/tags/")
@@ -37,6 +38,7 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        CURRENT.set(RequestNote(request_id))
         await self._app(scope, receive, send)
 
 

@@ -49,7 +49,7 @@ async def app_error(request: Request, error: Exception) -> JSONResponse:
     known = cast(AppError, error)
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(known, NotAuthenticated) else {}
     if known.status_code >= 500:
-        logger.error("%s: %s (request %s)", known.code, known.message, _request_id(request))
+        logger.error("%s: %s", known.code, known.message)
     retry_after_s = 1 if known.status_code >= 500 else known.retry_after_s
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
@@ -77,7 +77,7 @@ async def http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def unexpected_error(request: Request, error: Exception) -> JSONResponse:
     request_id = _request_id(request)
-    logger.error("unexpected error (request %s)", request_id, exc_info=error)
+    logger.error("unexpected error", exc_info=error)
     detail = f"Something went wrong on our side. Tell the operator the request id {request_id}."
     # The middleware that adds these to other answers is not around this one.
     headers = request.scope.get("state", {}).get("response_headers")

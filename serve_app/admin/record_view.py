@@ -115,7 +115,7 @@ class RecordView(ModelView):
             raise
         except Exception as error:
             request_id = request.scope["state"].get("request_id", "")
-            logger.exception("unexpected error in the admin (request %s)", request_id)
+            logger.exception("unexpected error in the admin")
             raise AppError(
                 f"Something went wrong, and nothing was changed. The log has it under {request_id}."
             ) from error

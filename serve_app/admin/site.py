@@ -84,7 +84,7 @@ async def _known_error(request: Request, error: Exception) -> Response:
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
     request_id = request.scope["state"].get("request_id", "")
-    logger.error("unexpected error in the admin (request %s)", request_id, exc_info=error)
+    logger.error("unexpected error in the admin", exc_info=error)
     return await _page(request, 500, f"Something went wrong. The log has it under {request_id}.")
 
 
