@@ -20,9 +20,11 @@ from models.errors import ConfigurationError
 from models.search import TextEmbedding
 from serve_app.checkpoints import Preprocessing
 from serve_app.encoder.backends import choose_backend
+from serve_app.encoder.buckets import BucketedImageTower, BucketedTextTower
+from serve_app.encoder.cuda_graphs import CudaGraphs
 from serve_app.encoder.devices import choose_device, choose_dtype
 from serve_app.encoder.layout import Layout, lay_out
-from serve_app.encoder.loading import Tower, load_tokenizer, load_tower
+from serve_app.encoder.loading import Tower, load_tensors, load_tokenizer
 from serve_app.encoder.towers import TorchImageTower, TorchTextTower
 from serve_app.encoder.weights import ImageWeights, TextWeights, image_weights, text_weights
 
@@ -100,7 +102,7 @@ class FashionClipEncoder:
         try:
             config = CLIPConfig.from_pretrained(checkpoint, local_files_only=True)
             tokenizer = load_tokenizer(checkpoint, config) if "text" in towers else None
-            models = {tower: load_tower(checkpoint, tower, config) for tower in towers}
+            tensors = {tower: load_tensors(checkpoint, tower, config) for tower in towers}
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ConfigurationError(
@@ -112,9 +114,12 @@ class FashionClipEncoder:
                 f"The checkpoint {checkpoint} contradicts itself: its image processor makes "
                 f"{preprocessing.crop_px} px and its image tower takes {config.vision_config.image_size} px."
             )
-        text = text_weights(models["text"], config) if "text" in models else None
-        image = image_weights(models["image"], config, preprocessing) if "image" in models else None
-        make = _openvino(kind, int8=dtype == "int8") if computing == "openvino" else _torch(where, kind)
+        text = text_weights(tensors["text"], config) if "text" in tensors else None
+        image = image_weights(tensors["image"], config, preprocessing) if "image" in tensors else None
+        if computing == "openvino":
+            make = _openvino(kind, int8=dtype == "int8")
+        else:
+            make = (_cuda_graphs if computing == "cuda_graphs" else _torch)(where, kind)
         loaded = Towers(*make(text, image), tokenizer, text.end_id if text else None)
         return cls(loaded, config, where, dtype if dtype == "int8" else str(kind).removeprefix("torch."))
 
@@ -131,6 +136,11 @@ class FashionClipEncoder:
         return str(self._device)
 
     @property
+    def bulk_calls(self) -> int:
+        """How many calls to make at a time: a GPU takes the photos of one while it computes another."""
+        return 2 if self._device.type == "cuda" else 1
+
+    @property
     def dtype(self) -> str:
         return self._dtype
 
@@ -140,6 +150,9 @@ class FashionClipEncoder:
         Each loaded tower runs at least once; none begins another batch after ``budget_s``.
         """
         until = time.monotonic() + budget_s
+        for tower in (self._towers.text, self._towers.image):
+            if isinstance(tower, BucketedTextTower | BucketedImageTower):
+                tower.warm_up(until)
         if self._towers.text:
             _each_until(until, self.encode_texts, _likely_prompts())
         if self._towers.image:
@@ -212,6 +225,22 @@ def _torch(device: torch.device, dtype: torch.dtype) -> MakeTowers:
             TorchTextTower(text, device, dtype) if text else None,
             TorchImageTower(image, device, dtype) if image else None,
         )
+
+    return make
+
+
+def _cuda_graphs(device: torch.device, dtype: torch.dtype) -> MakeTowers:
+    def make(
+        text: TextWeights | None, image: ImageWeights | None
+    ) -> tuple[TextTower | None, ImageTower | None]:
+        texts, photos = None, None
+        if text:
+            run = CudaGraphs(TorchTextTower(text, device, dtype).padded, device)
+            texts = BucketedTextTower(run, len(text.positions))
+        if image:
+            run = CudaGraphs(TorchImageTower(image, device, dtype).of_sent, device)
+            photos = BucketedImageTower(run, image.size_px)
+        return texts, photos
 
     return make
 

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from json import loads
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import (
-    AutoTokenizer,
-    CLIPConfig,
-    CLIPTextModelWithProjection,
-    CLIPVisionModelWithProjection,
-    PreTrainedModel,
-)
-from transformers.utils import logging as transformers_logging
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPConfig
 
 from models.errors import ConfigurationError
 
 Tower = Literal["text", "image"]
-
-_MODEL_CLASSES: dict[Tower, type[PreTrainedModel]] = {
-    "text": CLIPTextModelWithProjection,
-    "image": CLIPVisionModelWithProjection,
-}
+Tensors = dict[str, Tensor]
+_SINGLE_FILE, _INDEX_OF_FILES = "model.safetensors", "model.safetensors.index.json"
 
 
 def load_tokenizer(checkpoint: Path, config: CLIPConfig) -> Any:
@@ -36,37 +28,68 @@ def load_tokenizer(checkpoint: Path, config: CLIPConfig) -> Any:
     return tokenizer
 
 
-def load_tower(checkpoint: Path, tower: Tower, config: CLIPConfig) -> PreTrainedModel:
-    """The model as transformers has it, in float32. Raises ConfigurationError where weights are missing."""
-    own = config.text_config if tower == "text" else config.vision_config
-    own.projection_dim = config.projection_dim
-    with _quiet():
-        model, report = _MODEL_CLASSES[tower].from_pretrained(
-            checkpoint,
-            config=own,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    if missing := sorted(report["missing_keys"]):
+def load_tensors(checkpoint: Path, tower: Tower, config: CLIPConfig) -> Tensors:
+    """The tower's tensors in float32, by their names in CLIP's checkpoints.
+
+    They are read from the files themselves: the model classes of transformers take 2 s of processor time to
+    import, and nothing here calls them. Raises ConfigurationError where tensors are missing or of another
+    shape, OSError and SafetensorError where files cannot be read.
+    """
+    wanted = dict(_shapes(tower, config))
+    found: Tensors = {}
+    for path in _weight_files(checkpoint):
+        with safe_open(path, "pt") as file:
+            for name in wanted.keys() & set(file.keys()):
+                found[name] = file.get_tensor(name).to(torch.float32, copy=True)
+    if missing := sorted(wanted.keys() - found.keys()):
         raise ConfigurationError(
             f"The checkpoint {checkpoint} lacks {len(missing)} weights of the {tower} tower, such as "
             f"{missing[0]}. Set model: to a complete CLIP checkpoint."
         )
-    return model.eval()
+    for name, shape in wanted.items():
+        if found[name].shape != shape:
+            raise ConfigurationError(
+                f"The checkpoint {checkpoint} contradicts itself: {name} is {tuple(found[name].shape)} in "
+                f"its weights and {shape} by its config.json. Set model: to a complete CLIP checkpoint."
+            )
+    return found
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar, and no report of the other tower's weights as unexpected."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+def _weight_files(checkpoint: Path) -> list[Path]:
+    if (checkpoint / _SINGLE_FILE).is_file():
+        return [checkpoint / _SINGLE_FILE]
+    if not (checkpoint / _INDEX_OF_FILES).is_file():
+        raise FileNotFoundError(f"it has neither {_SINGLE_FILE} nor {_INDEX_OF_FILES}.")
+    names = loads((checkpoint / _INDEX_OF_FILES).read_text("utf-8")).get("weight_map", {})
+    return [checkpoint / name for name in sorted(set(names.values()))]
+
+
+def _shapes(tower: Tower, config: CLIPConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    own: Any = config.text_config if tower == "text" else config.vision_config
+    width, inner = own.hidden_size, own.intermediate_size
+    if tower == "text":
+        yield "text_model.embeddings.token_embedding.weight", (own.vocab_size, width)
+        yield "text_model.embeddings.position_embedding.weight", (own.max_position_embeddings, width)
+        yield "text_projection.weight", (config.projection_dim, width)
+        yield from _affine_shapes("text_model.final_layer_norm", width)
+    else:
+        patch_px, places = own.patch_size, (own.image_size // own.patch_size) ** 2 + 1
+        yield "vision_model.embeddings.class_embedding", (width,)
+        yield "vision_model.embeddings.patch_embedding.weight", (width, own.num_channels, patch_px, patch_px)
+        yield "vision_model.embeddings.position_embedding.weight", (places, width)
+        yield "visual_projection.weight", (config.projection_dim, width)
+        yield from _affine_shapes("vision_model.pre_layrnorm", width)
+        yield from _affine_shapes("vision_model.post_layernorm", width)
+    for number in range(own.num_hidden_layers):
+        layer = f"{'text' if tower == 'text' else 'vision'}_model.encoder.layers.{number}"
+        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            yield from _affine_shapes(f"{layer}.self_attn.{part}", width, width)
+        yield from _affine_shapes(f"{layer}.layer_norm1", width)
+        yield from _affine_shapes(f"{layer}.layer_norm2", width)
+        yield from _affine_shapes(f"{layer}.mlp.fc1", inner, width)
+        yield from _affine_shapes(f"{layer}.mlp.fc2", width, inner)
+
+
+def _affine_shapes(name: str, *weight: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", weight
+    yield f"{name}.bias", weight[:1]

@@ -11,13 +11,12 @@ from threading import local
 from typing import Any, Literal
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 from torch import Tensor
 
 from serve_app.encoder import weights
 from serve_app.encoder.layout import Layout
+from serve_app.encoder.openvino_quiet import openvino, ops
 
 Precision = Literal["f32", "bf16"]
 Vectors = NDArray[np.float32]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +14,9 @@ from torch.nn import functional
 from serve_app.encoder import weights
 from serve_app.encoder.layout import Layout
 from serve_app.encoder.linear import Linear, linear_kind
+from serve_app.encoder.transfers import sent
 
 Vectors = NDArray[np.float32]
-_TORCH_TYPES = {"int64": torch.int64, "uint8": torch.uint8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +106,24 @@ class TorchTextTower:
     def __call__(self, layout: Layout) -> Vectors:
         """(count, dimension)."""
         rows, positions, pooled, padded_pooled = (
-            _sent(places, self._device)
+            sent(places, self._device)
             for places in (layout.rows, layout.positions, layout.pooled, layout.padded_pooled)
         )
         spread, kept = (
-            None if places is None else _sent(places, self._device) for places in (layout.spread, layout.kept)
+            None if places is None else sent(places, self._device) for places in (layout.spread, layout.kept)
         )
         x = functional.embedding(rows, self._tokens) + functional.embedding(positions, self._positions)
         shape = _Shape(layout.count, layout.longest, True, pooled, padded_pooled, spread, kept)
         return _fetched(self._trunk(x, shape))
+
+    def padded(self, ids: Tensor, ends: Tensor) -> Tensor:
+        """Tokens (count, longest), padded on the right, and the place of each pooled one (count,) → (count,
+        dimension). All on the device, and the same kernels whatever the tokens are.
+        """
+        count, longest = ids.shape
+        pooled = torch.arange(count, device=self._device) * longest + ends
+        x = functional.embedding(ids, self._tokens) + self._positions[:longest]
+        return self._trunk(x.flatten(0, 1), _Shape(count, longest, True, pooled, pooled))
 
 
 class TorchImageTower:
@@ -132,8 +140,12 @@ class TorchImageTower:
     @torch.inference_mode()
     def __call__(self, pixels: NDArray[np.uint8]) -> Vectors:
         """uint8 (count, size_px, size_px, 3) → (count, dimension)."""
+        return _fetched(self.of_sent(sent(pixels, self._device)))
+
+    def of_sent(self, pixels: Tensor) -> Tensor:
+        """The same of pixels on the device, where the vectors stay."""
         count, side = pixels.shape[0], pixels.shape[1] // self._patch_px
-        grid = _sent(pixels, self._device).view(count, side, self._patch_px, side, self._patch_px, 3)
+        grid = pixels.view(count, side, self._patch_px, side, self._patch_px, 3)
         patches = grid.transpose(2, 3).reshape(count * side * side, -1)
         centred = patches.to(self._dtype) - weights.PIXEL_CENTRE
         embedded = self._patches(centred).view(count, side * side, -1) + self._positions[1:]
@@ -141,16 +153,7 @@ class TorchImageTower:
         x = self._first_norm(torch.cat([first, embedded], dim=1))
         pooled = torch.arange(count, device=self._device) * x.shape[1]
         shape = _Shape(count, x.shape[1], False, pooled, pooled)
-        return _fetched(self._trunk(x.flatten(0, 1), shape))
-
-
-def _sent(values: NDArray[Any], device: torch.device) -> Tensor:
-    """A copy on the device; to a GPU from pinned memory, so that this thread does not wait for it."""
-    if device.type != "cuda":
-        return torch.tensor(values, device=device)
-    pinned = torch.empty(values.shape, dtype=_TORCH_TYPES[values.dtype.name], pin_memory=True)
-    np.copyto(pinned.numpy(), values)
-    return pinned.to(device, non_blocking=True)
+        return self._trunk(x.flatten(0, 1), shape)
 
 
 def _fetched(vectors: Tensor) -> Vectors:

@@ -9,14 +9,16 @@ processor's scale is in the patches' matrix, its mean in the positions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import CLIPConfig, PreTrainedModel
+from transformers import CLIPConfig
 
 from models.errors import ConfigurationError
 from serve_app.checkpoints import Preprocessing
+from serve_app.encoder.loading import Tensors
 
 Activation = Literal["silu", "gelu"]
 PIXEL_CENTRE = 128
@@ -80,41 +82,48 @@ class ImageWeights:
     trunk: Trunk
     patch_px: int
 
+    @property
+    def size_px(self) -> int:
+        """Of the photos' edges."""
+        return self.patch_px * isqrt(len(self.positions) - 1)
 
-def text_weights(model: PreTrainedModel, config: CLIPConfig) -> TextWeights:
-    """Raises ConfigurationError for an activation that no CLIP has."""
-    tower, own = model.text_model, config.text_config
-    embeddings = tower.embeddings
+
+def text_weights(tensors: Tensors, config: CLIPConfig) -> TextWeights:
+    """``tensors``: as ``load_tensors``. Raises ConfigurationError for an activation that no CLIP has."""
+    own = config.text_config
     return TextWeights(
-        tokens=embeddings.token_embedding.weight.detach(),
-        positions=embeddings.position_embedding.weight.detach(),
-        trunk=_trunk(tower.encoder, own, tower.final_layer_norm, model.text_projection),
+        tokens=tensors["text_model.embeddings.token_embedding.weight"],
+        positions=tensors["text_model.embeddings.position_embedding.weight"],
+        trunk=_trunk(
+            tensors, "text_model", own, _affine(tensors, "text_model.final_layer_norm"), "text_projection"
+        ),
         # The configurations of OpenAI's and FashionCLIP's checkpoints name a wrong token, 2.
         end_id=None if own.eos_token_id == 2 else int(own.eos_token_id),
     )
 
 
-def image_weights(model: PreTrainedModel, config: CLIPConfig, preprocessing: Preprocessing) -> ImageWeights:
-    """Raises as ``text_weights`` does."""
-    tower, own = model.vision_model, config.vision_config
-    embeddings = tower.embeddings
+def image_weights(tensors: Tensors, config: CLIPConfig, preprocessing: Preprocessing) -> ImageWeights:
+    """As ``text_weights``."""
+    own = config.vision_config
     std = torch.tensor(preprocessing.std)
     scale = preprocessing.rescale / std
     shift = PIXEL_CENTRE * scale - torch.tensor(preprocessing.mean) / std
-    kernels = embeddings.patch_embedding.weight.detach().permute(0, 2, 3, 1)
-    positions = embeddings.position_embedding.weight.detach().clone()
-    positions[0] += embeddings.class_embedding.detach()
+    kernels = tensors["vision_model.embeddings.patch_embedding.weight"].permute(0, 2, 3, 1)
+    positions = tensors["vision_model.embeddings.position_embedding.weight"].clone()
+    positions[0] += tensors["vision_model.embeddings.class_embedding"]
     positions[1:] += (kernels * shift).sum((1, 2, 3))
     return ImageWeights(
         patches=(kernels * scale).flatten(1),
         positions=positions,
-        first_norm=_affine(tower.pre_layrnorm),
-        trunk=_trunk(tower.encoder, own, tower.post_layernorm, model.visual_projection),
+        first_norm=_affine(tensors, "vision_model.pre_layrnorm"),
+        trunk=_trunk(
+            tensors, "vision_model", own, _affine(tensors, "vision_model.post_layernorm"), "visual_projection"
+        ),
         patch_px=int(own.patch_size),
     )
 
 
-def _trunk(encoder: Any, own: Any, final_norm: Any, projection: Any) -> Trunk:
+def _trunk(tensors: Tensors, model: str, own: Any, final_norm: Affine, projection: str) -> Trunk:
     activations: dict[str, Activation] = {"quick_gelu": "silu", "gelu": "gelu"}
     if own.hidden_act not in activations:
         raise ConfigurationError(
@@ -122,34 +131,33 @@ def _trunk(encoder: Any, own: Any, final_norm: Any, projection: Any) -> Trunk:
             "Set model: to a CLIP checkpoint."
         )
     factor = _QUICK_GELU if own.hidden_act == "quick_gelu" else 1.0
+    heads = int(own.num_attention_heads)
+    scale = (own.hidden_size // heads) ** -0.5
+    layers = (f"{model}.encoder.layers.{number}" for number in range(own.num_hidden_layers))
     return Trunk(
-        layers=tuple(_layer(layer, factor) for layer in encoder.layers),
-        heads=int(own.num_attention_heads),
+        layers=tuple(_layer(tensors, layer, scale, factor) for layer in layers),
+        heads=heads,
         activation=activations[own.hidden_act],
         epsilon=float(own.layer_norm_eps),
-        final_norm=_affine(final_norm),
-        projection=projection.weight.detach(),
+        final_norm=final_norm,
+        projection=tensors[f"{projection}.weight"],
     )
 
 
-def _layer(layer: Any, factor: float) -> Layer:
-    attention, mlp = layer.self_attn, layer.mlp
-    query = _affine(attention.q_proj)
-    parts = [
-        Affine(query.weight * attention.scale, query.bias * attention.scale),
-        _affine(attention.k_proj),
-        _affine(attention.v_proj),
-    ]
-    up, down = _affine(mlp.fc1), _affine(mlp.fc2)
+def _layer(tensors: Tensors, layer: str, scale: float, factor: float) -> Layer:
+    """``scale``: of the attention; ``factor``: of the activation."""
+    query, key, value = (_affine(tensors, f"{layer}.self_attn.{name}_proj") for name in "qkv")
+    parts = [Affine(query.weight * scale, query.bias * scale), key, value]
+    up, down = _affine(tensors, f"{layer}.mlp.fc1"), _affine(tensors, f"{layer}.mlp.fc2")
     return Layer(
-        norm_1=_affine(layer.layer_norm1),
+        norm_1=_affine(tensors, f"{layer}.layer_norm1"),
         qkv=Affine(torch.cat([one.weight for one in parts]), torch.cat([one.bias for one in parts])),
-        out=_affine(attention.out_proj),
-        norm_2=_affine(layer.layer_norm2),
+        out=_affine(tensors, f"{layer}.self_attn.out_proj"),
+        norm_2=_affine(tensors, f"{layer}.layer_norm2"),
         up=Affine(up.weight * factor, up.bias * factor),
         down=Affine(down.weight / factor, down.bias),
     )
 
 
-def _affine(module: Any) -> Affine:
-    return Affine(module.weight.detach(), module.bias.detach())
+def _affine(tensors: Tensors, name: str) -> Affine:
+    return Affine(tensors[f"{name}.weight"], tensors[f"{name}.bias"])

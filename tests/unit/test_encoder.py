@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -238,6 +239,26 @@ def test_missing_weights_are_named(tmp_path: Path, tower: Any) -> None:
     save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ConfigurationError, match=lost):
         FashionClipEncoder.load(checkpoint, towers=[tower])
+
+
+def test_weights_may_lie_in_several_files(checkpoint_of: MakeCheckpoint, tmp_path: Path) -> None:
+    parted = Path(shutil.copytree(checkpoint_of("tiny"), tmp_path / "parted"))
+    CLIPModel.from_pretrained(parted).save_pretrained(parted, max_shard_size="100KB")
+    (parted / "model.safetensors").unlink()
+    assert len(list(parted.glob("model-*.safetensors"))) > 1
+    one, other = (
+        FashionClipEncoder.load(path, dtype="float32").encode_texts(PROMPTS)
+        for path in (checkpoint_of("tiny"), parted)
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path)
+    config = checkpoint / "config.json"
+    config.write_text(config.read_text().replace('"projection_dim": 32', '"projection_dim": 16'))
+    with pytest.raises(ConfigurationError, match=r"text_projection.weight is \(32, 48\).* and \(16, 48\)"):
+        FashionClipEncoder.load(checkpoint, towers=["text"])
 
 
 def test_damaged_weights_are_a_configuration_error(tmp_path: Path) -> None:
