@@ -25,7 +25,7 @@ FASHION_CLIP = "patrickjohncyh/fashion-clip"
 FASHION_CLIP_REVISION = "7e3ba62ce16b379a1ab479346b66f192e76f51b7"
 MAX_ROWS_IN_FLIGHT = 900  # below the margin of serve_app/photo_quota.py
 DType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
-Backend = Literal["auto", "torch", "openvino"]
+Backend = Literal["auto", "torch", "cuda_graphs", "openvino"]
 
 
 class ClosedModel(BaseModel):
@@ -72,7 +72,8 @@ class EmbedderArgs(ClosedModel):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:0, …")
     dtype: DType = Field(default="auto", description="int8 is OpenVINO's.")
     backend: Backend = Field(
-        default="auto", description="auto: on a CPU OpenVINO (extra `cpu`) for prompts and int8; else torch."
+        default="auto",
+        description="auto: cuda_graphs on a GPU; openvino on a CPU for prompts (extra `cpu`), int8; torch.",
     )
     threads: PositiveInt | None = Field(
         default=None, description="Of the backend; None: the replica's CPU share."
@@ -94,10 +95,17 @@ class SearchUserConfig(ClosedModel):
 
 
 class CallArgs(ClosedModel):
-    """How a process asks the TextEmbedder and the SearchIndex: questions that come together share a call."""
+    """How a process asks the TextEmbedder, the SearchIndex and Chroma: questions that come together share a
+    call."""
 
     text_calls: PositiveInt = Field(default=4, description="Calls to the TextEmbedder at a time.")
-    search_calls: PositiveInt = Field(default=2, description="Calls to the SearchIndex at a time.")
+    search_calls: PositiveInt = Field(
+        default=2, description="Calls to the SearchIndex at a time, and as many to Chroma."
+    )
+    direct_hits: NonNegativeInt = Field(
+        default=64,
+        description="Up to so many photos the Ingress asks Chroma itself; for more, the SearchIndex does.",
+    )
     per_call: PositiveInt = Field(default=32, description="Prompts or queries of one call.")
     waiting: PositiveInt = Field(
         default=512, description="Prompts or queries that wait for a call; more are answered 503."

@@ -1,4 +1,7 @@
-"""The search index: Chroma collections, one per index version and shop. The only user of ``chromadb``."""
+"""The search index: Chroma collections, one per index version and shop.
+
+With ``vector_queries`` the only user of ``chromadb``.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from urllib.parse import urlsplit
 import chromadb
 import httpx
 import numpy as np
+import urllib3
 from chromadb.config import Settings
 from chromadb.errors import ChromaError, NotFoundError
 from numpy.typing import NDArray
 
 from configs.serving import CollectionArgs
+from db.vector_queries import VectorQueries
 from models.errors import DependencyTimeout, DependencyUnavailable
 from models.search import NO_TERMS, Hit, PhotoTerms
 
@@ -51,6 +56,9 @@ class VectorStore:
 
     def __init__(self, url: str, collection: CollectionArgs) -> None:
         self._url = url
+        self._queries = VectorQueries(
+            url, connect_timeout_s=CONNECT_TIMEOUT_S, answer_timeout_s=ANSWER_TIMEOUT_S
+        )
         self._hnsw = {"space": "cosine", **collection.model_dump()}
         self._lock = threading.Lock()
         self._client: ClientAPI | None = None
@@ -98,11 +106,8 @@ class VectorStore:
 
         A list is shorter where the shop has fewer photos, and empty where it has none.
         """
-        nearest = _with("query", query_embeddings=vectors, n_results=k, include=["distances"])
-        answer = self._call(version_id, shop_id, nearest)
-        if answer is None:
-            return [[] for _ in vectors]
-        return [_hits(*row) for row in zip(answer["ids"], answer["distances"], strict=True)]
+        found = self._call(version_id, shop_id, lambda known: self._queries.nearest(known, vectors, k))
+        return [[] for _ in vectors] if found is None else [_hits(*row) for row in found]
 
     def ids(self, version_id: int, shop_id: int) -> set[int]:
         """Ids of all photos in the collection."""
@@ -336,7 +341,9 @@ def _name(version_id: int, shop_id: int) -> str:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except httpx.TimeoutException as error:
+    except urllib3.exceptions.NewConnectionError as error:  # for urllib3 a kind of time-out
+        raise DependencyUnavailable("The search index does not answer.") from error
+    except (httpx.TimeoutException, urllib3.exceptions.TimeoutError) as error:
         raise DependencyTimeout("The search index took too long to answer.") from error
-    except (httpx.HTTPError, ChromaError, ConnectionError, ValueError) as error:
+    except (httpx.HTTPError, urllib3.exceptions.HTTPError, ChromaError, ConnectionError, ValueError) as error:
         raise DependencyUnavailable("The search index does not answer.") from error

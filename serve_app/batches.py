@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from models.errors import AppError, TooBusy
+from serve_app.measures import SIZES, Spread
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -21,7 +23,10 @@ class Batches(Generic[Q, A]):
 
     Serve's own (2.60) closes a batch when its wait is over, though the one before it still runs: without a
     wait each holds one request, however many queue. ``max_size`` and ``wait_s`` may be changed at any time;
-    ``wait_s`` is how long the first of a batch waits for others.
+    ``wait_s`` is how long the first of a batch waits for others. ``sizes``: of the batches so far.
+
+    A batch belongs to none of its requests: it has a context of its own. In the first one's, Serve would
+    cancel the calls of all where that client gives up.
     """
 
     def __init__(
@@ -32,12 +37,15 @@ class Batches(Generic[Q, A]):
         at_once: int = 1,
         most_waiting: int | None = None,
         part: str = "This part",
+        together: Callable[[Q], Hashable] | None = None,
     ) -> None:
         """``answer``: one answer to each of at least one request, in their order; an AppError is raised to
-        that request alone. ``most_waiting``: requests; beyond them ``part`` is too busy."""
-        self._answer, self._at_once = answer, at_once
+        that request alone. ``most_waiting``: requests; beyond them ``part`` is too busy. Requests share a
+        batch only where ``together`` is the same for them."""
+        self._answer, self._at_once, self._together = answer, at_once, together
         self._most_waiting, self._part = most_waiting, part
         self.max_size, self.wait_s = max_size, 0.0
+        self.sizes, self._most_waited = Spread(SIZES), 0
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -48,12 +56,18 @@ class Batches(Generic[Q, A]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[A] = loop.create_future()
         self._waiting.append((request, future))
+        self._most_waited = max(self._most_waited, len(self._waiting))
         loop.call_soon(self._start)
         return await future
 
+    def most_waited(self) -> int:
+        """Requests that waited at the same time, at most, since this was asked last."""
+        most, self._most_waited = self._most_waited, len(self._waiting)
+        return most
+
     def _start(self) -> None:
         if self._waiting and len(self._under_way) < self._at_once:
-            task = asyncio.create_task(self._answer_all())
+            task = asyncio.create_task(self._answer_all(), context=Context())
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
@@ -67,14 +81,21 @@ class Batches(Generic[Q, A]):
     def _next(self) -> list[tuple[Q, asyncio.Future[A]]]:
         """Without those that nobody waits for any more."""
         batch: list[tuple[Q, asyncio.Future[A]]] = []
+        passed: list[tuple[Q, asyncio.Future[A]]] = []
         while self._waiting and len(batch) < self.max_size:
             request, future = self._waiting.popleft()
-            if not future.done():
-                batch.append((request, future))
+            if future.done():
+                continue
+            fits = (
+                not batch or self._together is None or self._together(request) == self._together(batch[0][0])
+            )
+            (batch if fits else passed).append((request, future))
+        self._waiting.extendleft(reversed(passed))
         return batch
 
     async def _answer_one(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
         requests = [request for request, _ in batch]
+        self.sizes.add(len(requests))
         (answers,) = await asyncio.gather(self._answers(requests), return_exceptions=True)
         for number, (_, future) in enumerate(batch):
             if future.done():

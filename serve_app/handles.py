@@ -20,6 +20,7 @@ from models.errors import AppError, DependencyTimeout, DependencyUnavailable, To
 from models.search import Hit, PhotoVersions, TextEmbedding, VersionRef
 from serve_app.batches import Batches
 from serve_app.embed_texts import TEXTS_AT_ONCE, embed_texts
+from serve_app.index_queries import IndexQueries
 from serve_app.ports import Pixels, Vector
 
 logger = logging.getLogger("serve_app")
@@ -27,6 +28,7 @@ _MAKING_LOOP = threading.Lock()
 T = TypeVar("T")
 Q = TypeVar("Q")
 A = TypeVar("A")
+BY_REFERENCE_BYTES = 512 * 1024
 TEXT_EMBEDDER, SEARCH_INDEX = "The text embedder", "The search index"
 
 
@@ -38,11 +40,11 @@ class TextEmbedderHandle:
     ) -> None:
         self._handle, self._timeout_s, self._model_key = handle, timeout_s, model_key
         calls = calls or CallArgs()
-        self._calls = _shared(TEXT_EMBEDDER, self._embed, calls, calls.text_calls)
+        self.batches = _shared(TEXT_EMBEDDER, self._embed, calls, calls.text_calls)
 
     async def embed(self, prompt: str) -> TextEmbedding:
         async with _translated(TEXT_EMBEDDER, self._timeout_s):
-            return await self._calls(prompt)
+            return await self.batches(prompt)
 
     async def ping(self) -> None:
         await self.embed("ready")
@@ -71,24 +73,45 @@ class ImageEmbedderHandle:
 
 
 class _BulkEmbedder(ImageEmbedderHandle):
+    """Many photos go through Ray's object store, which the replica reads in place; few cost more there."""
+
+    def __init__(
+        self, handle: DeploymentHandle, timeout_s: float, model_key: str, by_reference_bytes: int
+    ) -> None:
+        super().__init__(handle, timeout_s, model_key)
+        self._by_reference_bytes = by_reference_bytes
+
     async def embed(self, pixels: Pixels) -> Vector:
+        by_reference = pixels.nbytes >= self._by_reference_bytes
         async with _translated("The image embedder", self._timeout_s):
-            return cast(Vector, await self._handle.embed_in_bulk.remote(pixels, self._model_key))
+            handle = self._handle.options(_by_reference=True) if by_reference else self._handle
+            return cast(Vector, await handle.embed_in_bulk.remote(pixels, self._model_key))
 
 
 class VectorIndexHandle:
-    """One version of the index. Queries that come together share calls, and those of one shop Chroma's."""
+    """One version of the index. Queries that come together share calls, and those of one shop Chroma's.
+
+    Up to ``calls.direct_hits`` photos are asked of Chroma itself: reading such an answer costs less than a
+    call of the SearchIndex.
+    """
 
     def __init__(
-        self, handle: DeploymentHandle, timeout_s: float, ref: VersionRef, calls: CallArgs | None = None
+        self,
+        handle: DeploymentHandle,
+        direct: IndexQueries,
+        timeout_s: float,
+        ref: VersionRef,
+        calls: CallArgs,
     ) -> None:
-        self._handle, self._timeout_s, self._ref = handle, timeout_s, ref
-        calls = calls or CallArgs()
-        self._calls = _shared(SEARCH_INDEX, self._query, calls, calls.search_calls)
+        self._handle, self._direct, self._timeout_s, self._ref = handle, direct, timeout_s, ref
+        self._direct_hits = calls.direct_hits
+        self.batches = _shared(SEARCH_INDEX, self._query, calls, calls.search_calls)
 
     async def query(self, shop_id: int, vector: Vector, k: int) -> list[Hit]:
         async with _translated(SEARCH_INDEX, self._timeout_s):
-            return await self._calls((shop_id, vector, k))
+            if k <= self._direct_hits:
+                return await self._direct(self._ref.version_id, shop_id, vector, k)
+            return await self.batches((shop_id, vector, k))
 
     async def _query(self, asked: list[tuple[int, Vector, int]]) -> list[list[Hit] | AppError]:
         shop_ids, vectors, counts = zip(*asked, strict=True)
@@ -107,17 +130,29 @@ class VectorIndexHandle:
 
     async def ping(self) -> None:
         async with _translated(SEARCH_INDEX, self._timeout_s):
-            await self._handle.ping.remote()
+            await asyncio.gather(self._handle.ping.remote(), self._direct.ping())
 
 
 class BulkImageEmbedderHandle:
-    """For Ray tasks, which run in ordinary threads. ``gives_way``: to shoppers' photos, in the embedder."""
+    """For Ray tasks, which run in ordinary threads. ``gives_way``: to shoppers' photos, in the embedder.
+
+    ``by_reference_bytes``: from which on photos that give way go through Ray's object store.
+    """
 
     def __init__(
-        self, handle: DeploymentHandle, timeout_s: float, model_key: str, *, gives_way: bool = True
+        self,
+        handle: DeploymentHandle,
+        timeout_s: float,
+        model_key: str,
+        *,
+        gives_way: bool = True,
+        by_reference_bytes: int = BY_REFERENCE_BYTES,
     ) -> None:
-        kind = _BulkEmbedder if gives_way else ImageEmbedderHandle
-        self._embedder = kind(handle, timeout_s, model_key)
+        self._embedder = (
+            _BulkEmbedder(handle, timeout_s, model_key, by_reference_bytes)
+            if gives_way
+            else ImageEmbedderHandle(handle, timeout_s, model_key)
+        )
 
     def embed(self, pixels: Pixels) -> Vector:
         return run_async(self._embedder.embed(pixels))

@@ -16,7 +16,7 @@ import psutil
 import ray
 from ray import serve
 from ray._private import utils as ray_utils
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve._private.api import serve_start
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeDeploySchema
@@ -41,8 +41,11 @@ class LocalCluster:
         self._scratch = scratch
         self._logs = logs
 
-    def start(self) -> str:
-        """Start Ray; returns its address. Raises ConfigurationError."""
+    def start(self, metrics_port: int) -> str:
+        """Start Ray; returns its address. Raises ConfigurationError.
+
+        ``metrics_port``: where it answers Prometheus.
+        """
         _ensure_token()
         for name in ("ray", "ray.serve"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -56,6 +59,7 @@ class LocalCluster:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     _temp_dir=str(self._scratch),
+                    _metrics_export_port=metrics_port,
                 )
         except (RuntimeError, OSError, ValueError, RayError) as error:
             raise ConfigurationError(f"Ray did not start: {_first_line(error)} See {self._logs}.") from error
@@ -91,7 +95,7 @@ class LocalCluster:
                 last = f"/readyz answered {answer.status_code}"
             except httpx.HTTPError as error:
                 last = f"/readyz: {type(error).__name__}"
-            self._raise_if_failed(app_name)
+            self.raise_if_failed(app_name)
             time.sleep(READY_POLL_S)
         raise ConfigurationError(
             f"The service was not ready after {timeout_s:g} s ({last}). See {self._logs}."
@@ -112,7 +116,7 @@ class LocalCluster:
         with suppress(OSError, shutil.Error):
             shutil.copytree(self._scratch / "session_latest" / "logs" / "serve", kept)
 
-    def _raise_if_failed(self, app_name: str) -> None:
+    def raise_if_failed(self, app_name: str) -> None:
         application = serve.status().applications.get(app_name)
         if application is None or application.status.value not in FAILED_STATES:
             return
@@ -172,6 +176,9 @@ def failure_reason(messages: Iterable[str]) -> str:
 
 
 def _first_line(error: Exception) -> str:
+    """What went wrong; of an actor's error, without the actor's name and traceback around it."""
+    if isinstance(error, RayTaskError):
+        error = error.cause
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 

@@ -10,7 +10,8 @@ import os
 import random
 import socket
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from serve_app.data_directory import SCRATCH_PREFIX
 
 REPLICA_PORTS = range(20_000, 30_000)
 PORTS_PER_LAUNCHER = 100
+# Below those that systems give to outgoing connections, which would take a port between choice and use.
+SINGLE_PORTS = range(30_000, 32_768)
 LONGEST_SCRATCH_ROOT = 9
+WORKERS = 8
 
 
 def set_speed_variables() -> None:
@@ -29,6 +33,9 @@ def set_speed_variables() -> None:
     os.environ.setdefault(
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "serve_app.feed_connections:middlewares"
     )
+    # Ray starts so many worker processes at a time, and prints a warning where four times as many run. With
+    # its own default, the cores, an import on a small machine is enough for that.
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(max(os.cpu_count() or 1, WORKERS)))
     # Ray would give every replica the priority of bulk work, 15, and that cannot be raised again.
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -69,8 +76,8 @@ def set_ray_variables(scratch: Path, data_dir: Path) -> None:
         os.environ.setdefault(name, value)
 
 
-def require_free(host: str, port: int) -> None:
-    """Raises ConfigurationError when another program listens there."""
+def require_free(host: str, port: int, option: str = "--port") -> None:
+    """Raises ConfigurationError when another program listens there. ``option``: what names the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -78,20 +85,28 @@ def require_free(host: str, port: int) -> None:
         except OSError as error:
             raise ConfigurationError(
                 f"Port {port} on {host} cannot be used ({error.strerror}). Stop what listens there, or give "
-                "another one: --port 8001 (0 picks a free one)."
+                f"another one: {option} 8001 (0 picks a free one)."
             ) from None
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listened on a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nothing listened on a moment ago. Raises ConfigurationError when there are too few."""
+    with ExitStack() as kept:
+        found = list(islice(_bound_ports(kept), count))
+    if len(found) < count:
+        raise ConfigurationError(
+            f"Fewer than {count} free ports between {SINGLE_PORTS.start} and {SINGLE_PORTS.stop}. Stop other "
+            "services."
+        )
+    return found
+
+
+def _bound_ports(kept: ExitStack) -> Iterator[int]:
+    for port in random.sample(SINGLE_PORTS, len(SINGLE_PORTS)):
+        one = kept.enter_context(socket.socket())
+        with suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            yield port
 
 
 def _free_blocks(count: int) -> list[int]:

@@ -6,14 +6,13 @@ import atexit
 import fcntl
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +22,7 @@ import psutil
 from sqlalchemy import URL, NullPool, create_engine, text
 
 from models.errors import ConfigurationError
+from serve_app.local_environment import free_ports
 
 logger = logging.getLogger("serve_app")
 
@@ -194,7 +194,7 @@ class LocalChroma:
             self._lock = _lock_directory(self._data_dir)
             for attempt in range(START_ATTEMPTS):
                 try:
-                    self._port = _free_port()
+                    self._port = free_ports(1)[0]
                     self._launch()
                     break
                 except ConfigurationError:  # the port may have been taken meanwhile
@@ -288,10 +288,3 @@ def _lock_directory(data_dir: Path) -> int:
 
 def _open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -18,6 +18,7 @@ from serve_app.arrange import Arranged, arrange
 from serve_app.callers import Caller
 from serve_app.compose_query import compose
 from serve_app.described_query import described
+from serve_app.measures import timed
 from serve_app.search import EVERYTHING, Candidates, Search, candidates
 from serve_app.services import Services
 
@@ -44,7 +45,8 @@ async def recommend(services: Services, caller: Caller, request: RecommendationR
     count = permitted_count(caller, request.wanted)
     started = time.perf_counter()
     query, found = await asyncio.gather(
-        compose(services, caller.shop_id, request), candidates(services, caller.shop_id, request.filters)
+        timed(services.stages.embed, compose(services, caller.shop_id, request)),
+        candidates(services, caller.shop_id, request.filters),
     )
     search = Search(services, caller.shop_id, query.vector, candidates=found, without=query.image_ids)
     judged = query.one_prompt and request.min_score is None
@@ -54,7 +56,9 @@ async def recommend(services: Services, caller: Caller, request: RecommendationR
         _facets(services, caller.shop_id, request.facets, found),
     )
     no_match = judged and not places and await _nothing_reaches(search, request, floor)
-    took_ms = (time.perf_counter() - started) * 1000
+    took_s = time.perf_counter() - started
+    services.stages.all.add(took_s)
+    took_ms = took_s * 1000
     answer = Answer(uuid4(), places, counts, query.truncated, no_match, took_ms)
     asked = described(request, query.sha256)
     services.prompt_log.add(_logged(services, caller, request, count, answer, asked))

@@ -18,6 +18,7 @@ from db.session import Database
 from db.shown_photos import ShownPhoto
 from models.filter_api import Filters
 from models.search import Hit, PhotoVersions
+from serve_app.measures import Stages, timed
 from serve_app.ports import Vector, VectorIndex
 from serve_app.served_model import ServedModel
 from serve_app.shown_rows import ShownRows
@@ -64,6 +65,9 @@ class SearchParts(Protocol):
 
     @property
     def model(self) -> ServedModel: ...
+
+    @property
+    def stages(self) -> Stages: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,8 @@ class Search:
         remain, or while the last one's equals may be missing.
         """
         while True:
-            hits = await self._services.index.query(self._shop_id, self._vector, wanted)
+            asked = self._services.index.query(self._shop_id, self._vector, wanted)
+            hits = await timed(self._services.stages.search, asked)
             ranked = sorted((Hit(hit.image_id, _rounded(hit.score)) for hit in hits), key=_order)
             found = await self._matching(ranked, count)
             if len(hits) < wanted or (len(found) == count and found[-1].score > ranked[-1].score):
@@ -199,16 +204,19 @@ class Search:
         hits: list[Hit] = []
         for start in range(0, len(photos), PHOTOS_PER_CALL):
             part = photos[start : start + PHOTOS_PER_CALL]
-            hits += await self._services.index.nearest(self._shop_id, self._vector, part, k)
+            asked = self._services.index.nearest(self._shop_id, self._vector, part, k)
+            hits += await timed(self._services.stages.search, asked)
         return sorted(hits, key=_order)[:k]
 
     async def _matching(self, hits: Iterable[Hit], count: int) -> list[Scored]:
         """The first ``count`` that match now, in the order of the hits."""
         scores = {hit.image_id: hit.score for hit in hits if hit.image_id not in self._without}
         if self._filtered:
-            rows = await self._read(partial(matching.rows, ids=list(scores), limit=count))
+            found = self._read(partial(matching.rows, ids=list(scores), limit=count))
+            rows = await timed(self._services.stages.rows, found)
         else:
-            known = await self._services.shown.of(self._shop_id, scores)
+            shown = self._services.shown.of(self._shop_id, scores)
+            known = await timed(self._services.stages.rows, shown)
             rows = [known[image_id] for image_id in scores if image_id in known][:count]
         return [Scored(row, scores[row.image_id]) for row in rows]
 

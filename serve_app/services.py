@@ -10,6 +10,7 @@ from db.media import MediaStore
 from db.session import Database
 from serve_app.callers import CallerCache
 from serve_app.export_turns import ExportTurns
+from serve_app.measures import RequestCounts, Stages
 from serve_app.outbound.urls import UrlRule
 from serve_app.passwords import Passwords
 from serve_app.photo_quota import PhotoQuota
@@ -59,6 +60,8 @@ class Services:
     exports: ExportTurns = field(default_factory=ExportTurns)
     analytics_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ANALYTICS_AT_ONCE))
     text_vectors: TextVectors = field(default_factory=TextVectors)
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    stages: Stages = field(default_factory=Stages)
 
     def of_version(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from db import shown_photos
 from db.session import Database
@@ -23,19 +23,19 @@ class ShownRows:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._calls = Batches[Asked, Found](self._read, REQUESTS_PER_READ, at_once=READS_AT_ONCE)
+        self.batches = Batches[Asked, Found](self._read, REQUESTS_PER_READ, at_once=READS_AT_ONCE)
 
     async def of(self, shop_id: int, ids: Collection[int]) -> Found:
         """By id, those that may be shown, and others. Raises DependencyUnavailable, DependencyTimeout."""
-        return await self._calls((shop_id, ids))
+        return await self.batches((shop_id, ids))
 
     async def _read(self, asked: list[Asked]) -> Sequence[Found]:
         wanted: defaultdict[int, set[int]] = defaultdict(set)
         for shop_id, ids in asked:
             wanted[shop_id].update(ids)
 
-        def read(session: Session) -> dict[int, Found]:
-            return {shop_id: shown_photos.by_id(session, shop_id, ids) for shop_id, ids in wanted.items()}
+        def read(connection: Connection) -> dict[int, Found]:
+            return {shop_id: shown_photos.by_id(connection, shop_id, ids) for shop_id, ids in wanted.items()}
 
-        found = await self._database.read(read)
+        found = await self._database.fetch(read)
         return [found[shop_id] for shop_id, _ in asked]

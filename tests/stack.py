@@ -222,12 +222,13 @@ class Stack:
         finally:
             engine.dispose()
 
-    def embedded_when(self, shop_id: int) -> dict[int, datetime]:
-        """When each photo's vector was computed, by image id."""
+    def embedded_when(self, shop_id: int) -> dict[tuple[int, str], datetime]:
+        """When each photo's vector was computed, by image id and model key."""
         query = (
-            "SELECT image_id, e.created_at FROM embedding e JOIN image ON id = image_id WHERE shop_id = :shop"
+            "SELECT image_id, model_key, e.created_at FROM embedding e JOIN image ON id = image_id "
+            "WHERE shop_id = :shop"
         )
-        return dict(self.execute(query, shop=shop_id))
+        return {(image_id, key): when for image_id, key, when in self.execute(query, shop=shop_id)}
 
     def vectors(self) -> VectorStore:
         return VectorStore(self.chroma_url, CollectionArgs())
@@ -271,7 +272,7 @@ class Stack:
 
 
 def quick_config(path: Path, lease_s: float = 5.0) -> Path:
-    """configs/local.yaml with short leases, so that what a killed process held comes back soon."""
+    """configs/local.yaml with short leases and health checks, for what was killed and what it held."""
     document = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text("utf-8"))
     args = document["applications"][0]["args"]
     args["indexer"]["lease_s"] = lease_s
@@ -283,8 +284,7 @@ def quick_config(path: Path, lease_s: float = 5.0) -> Path:
     args["limits"]["signups_per_hour"] = 1000  # all tests sign up from one address
     args.setdefault("accounts", {}).update(mail_retry_s=0.2, mail_lease_s=2.0)
     for deployment in document["applications"][0]["deployments"]:
-        if deployment["name"] == "Indexer":
-            deployment["health_check_period_s"] = 1.0
+        deployment["health_check_period_s"] = 1.0  # a replica that was killed is missed at the next one
     path.write_text(yaml.safe_dump(document), "utf-8")
     return path
 
@@ -302,6 +302,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> 
         running.wait_until_ready()
         yield running
         running.stop()
+    finally:
+        running.kill_everything()
+
+
+@pytest.fixture(scope="session")
+def second_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A further one, for a test that changes its model and, right after it, one that ends it."""
+    directory = tmp_path_factory.mktemp("second-stack")
+    running = Stack.launch(directory / "data", str(quick_config(directory / "quick.yaml")), "--port", "0")
+    try:
+        running.wait_until_ready()
+        yield running
+        if running.process.poll() is None:
+            running.stop()
     finally:
         running.kill_everything()
 

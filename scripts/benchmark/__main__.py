@@ -28,6 +28,7 @@ from scripts.benchmark import (
     decoding,
     fairness,
     filters,
+    handover,
     image,
     memory,
     mixed,
@@ -99,6 +100,7 @@ def _mixed(directory: Path, arguments: argparse.Namespace) -> Measured:
 
 def _query(directory: Path, arguments: argparse.Namespace) -> Measured:
     options = query.Options(
+        arguments.backend,
         arguments.photos,
         arguments.clients,
         arguments.seconds,
@@ -120,7 +122,9 @@ def _search(directory: Path, arguments: argparse.Namespace) -> Measured:
 
 
 def _text(directory: Path, arguments: argparse.Namespace) -> Measured:
-    options = text.Options(arguments.threads, arguments.callers, arguments.seconds, arguments.rounds)
+    options = text.Options(
+        arguments.backend, arguments.threads, arguments.callers, arguments.seconds, arguments.rounds
+    )
     return text.measure(directory, arguments.model, arguments.config, options)
 
 
@@ -141,6 +145,10 @@ def _accuracy(_: Path, arguments: argparse.Namespace) -> Measured:
 
 def _decode(directory: Path, arguments: argparse.Namespace) -> Measured:
     return decoding.measure(directory, arguments.model, arguments.photos, arguments.rounds)
+
+
+def _handover(directory: Path, arguments: argparse.Namespace) -> Measured:
+    return handover.measure(directory, arguments.model, arguments.rounds)
 
 
 def _memory(directory: Path, arguments: argparse.Namespace) -> Measured:
@@ -173,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
     own.add_argument("--repeat", action="store_true", help="ask the same few prompts again and again")
     own.add_argument("--peer", choices=["monolith"], help="measure it beside the service, in turns")
+    _add_backend(own)
     _add_config(own)
     own = _kind(kinds, "text", _text, text.__doc__)
     own.add_argument(
@@ -181,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--callers", type=int, nargs="+", default=[16, 32, 64], help="default: 16 32 64")
     own.add_argument("--seconds", type=float, default=5.0, help="of each round of callers (default: 5)")
     own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
+    _add_backend(own)
     _add_config(own)
     own = _kind(kinds, "image", _image, image.__doc__)
     own.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 2")
@@ -209,6 +219,8 @@ def _parser() -> argparse.ArgumentParser:
     own = _kind(kinds, "decode", _decode, decoding.__doc__)
     own.add_argument("--photos", type=int, default=8, help="of each size (default: 8)")
     own.add_argument("--rounds", type=int, default=5, help="rounds of each (default: 5)")
+    own = _kind(kinds, "handover", _handover, handover.__doc__)
+    own.add_argument("--rounds", type=int, default=30, help="of 5 calls each (default: 30)")
     own = _kind(kinds, "scale", _scale, scale.__doc__)
     own.add_argument("--nodes", type=int, nargs="+", default=[1, 2], help="default: 1 2")
     own.add_argument("--rounds", type=int, default=1, help="at each number of nodes (default: 1)")
@@ -218,6 +230,11 @@ def _parser() -> argparse.ArgumentParser:
         "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"
     )
     return parser
+
+
+def _add_backend(own: argparse.ArgumentParser) -> None:
+    choices = ["torch", "cuda_graphs", "openvino"]
+    own.add_argument("--backend", choices=choices, default="torch", help="for prompts (default: torch)")
 
 
 def _add_config(own: argparse.ArgumentParser) -> None:

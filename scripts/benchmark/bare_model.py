@@ -106,7 +106,12 @@ def _text_tower(checkpoint: Path, args: EmbedderArgs) -> _Loop:
     from serve_app.encoder import FashionClipEncoder
 
     encoder = FashionClipEncoder.load(
-        checkpoint, towers=["text"], dtype=args.dtype, threads=args.threads, backend=args.backend
+        checkpoint,
+        towers=["text"],
+        device=args.device,
+        dtype=args.dtype,
+        threads=args.threads,
+        backend=args.backend,
     )
     return _Loop(encoder.embed_prompts, list(islice(distinct_prompts(0), PROMPTS)))
 
@@ -116,7 +121,12 @@ def _image_tower(checkpoint: Path, args: EmbedderArgs, photos: Path) -> _Loop:
     from serve_app.photos import ImageGeometry, prepare_photo
 
     encoder = FashionClipEncoder.load(
-        checkpoint, towers=["image"], dtype=args.dtype, threads=args.threads, backend=args.backend
+        checkpoint,
+        towers=["image"],
+        device=args.device,
+        dtype=args.dtype,
+        threads=args.threads,
+        backend=args.backend,
     )
     prepare = partial(prepare_photo, geometry=ImageGeometry.of(checkpoint))
     files = sorted(photos.glob("*.jpg"))[:LARGEST_BATCH]

@@ -80,6 +80,13 @@ def _bulk(details: Details) -> list[Chart]:
     return [Lines("round", "photos/s", lines)]
 
 
+def _handover(details: Details) -> list[Chart]:
+    lines: dict[str, Points] = defaultdict(list)
+    for row in details["calls"]:
+        lines[row["way"]].append((row["photos"], row["call_ms"]))
+    return [Lines("photos of a call", "ms a call, without the model", lines)]
+
+
 def _search(details: Details) -> list[Chart]:
     sizes = {int(size): one for size, one in details["sizes"].items()}
 
@@ -121,6 +128,7 @@ def _query(details: Details) -> list[Chart]:
 
 KINDS: dict[str, Callable[[Details], list[Chart]]] = {
     "text": _text,
+    "handover": _handover,
     "image": _image,
     "bulk": _bulk,
     "search": _search,

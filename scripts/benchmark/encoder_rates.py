@@ -33,11 +33,13 @@ class EncoderRate:
 
 
 def settings_of(args: EmbedderArgs, threads: Sequence[int]) -> dict[str, EmbedderArgs]:
-    """torch and, on a CPU, OpenVINO where it is installed, each with each of ``threads``."""
+    """torch and, on a GPU, CUDA graphs, or on a CPU OpenVINO where installed; with each of ``threads``."""
     device = choose_device(args.device)
     served = choose_dtype("auto" if args.dtype == "int8" else args.dtype, device)
     name = str(served).removeprefix("torch.")
     kinds = {f"torch {name}": args.model_copy(update={"backend": "torch", "dtype": name})}
+    if device.type == "cuda":
+        kinds[f"CUDA graphs {name}"] = args.model_copy(update={"backend": "cuda_graphs", "dtype": name})
     if device.type == "cpu" and find_spec("openvino") is not None:
         for dtype in ("bfloat16", "int8"):
             kinds[f"openvino {dtype}"] = args.model_copy(update={"backend": "openvino", "dtype": dtype})

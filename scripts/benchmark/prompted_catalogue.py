@@ -96,7 +96,9 @@ def judged(
 
 def _embedded(bench: Workbench, prompts: Sequence[str]) -> Array:
     args: EmbedderArgs = bench.args.text_embedder
-    encoder = FashionClipEncoder.load(Path(bench.checkpoint), towers=["text"], dtype=args.dtype)
+    encoder = FashionClipEncoder.load(
+        Path(bench.checkpoint), towers=["text"], dtype=args.dtype, backend=args.backend
+    )
     return np.concatenate(
         [encoder.encode_texts(prompts[n : n + BATCH]) for n in range(0, len(prompts), BATCH)]
     )

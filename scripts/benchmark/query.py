@@ -5,9 +5,10 @@ a closed loop, each as soon as it has its answer, then in an open one, at fixed 
 from the moment at which a request was due. They run on the same machine and take their share of it.
 
 The bare limit is what one prompt costs without any service: the encoder alone, in a process by itself with
-the same weights, dtype and threads, and one search at the same Chroma. The peer (``--peer monolith``) is a
-FastAPI process with the model and an embedded Chroma in it (``monolith.py``), with the same weights, dtype
-and vectors. All take turns. Some answers of every round are compared with exact ones.
+the same weights, backend (--backend), dtype and threads, and one search at the same Chroma. The peer
+(``--peer monolith``) is a FastAPI process with the model, in torch, and an embedded Chroma in it
+(``monolith.py``), with the same weights, dtype and vectors. All take turns. Some answers of every round are
+compared with exact ones.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from rich.table import Table
 
 from configs.serving import CollectionArgs
 from db.vectors import VectorStore
+from models.errors import ConfigurationError
 from scripts.benchmark.bare_model import BareModel
 from scripts.benchmark.http_load import Load, Target, closed_loop, open_loop
 from scripts.benchmark.mixed import quantiles_ms
+from scripts.benchmark.own_config import with_backend
 from scripts.benchmark.peer import monolith
 from scripts.benchmark.processor_time import between, used_s
 from scripts.benchmark.prompted_catalogue import Judged, PromptedCatalogue, judged, prompted_catalogue
@@ -62,8 +65,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class Options:
-    """``seconds``: of each round; ``repeat``: prompts come again, as a cache would like."""
+    """``seconds``: of each round; ``repeat``: prompts come again, as a cache would like.
 
+    ``backend``: of the service and of the bare encoder; the peer's is torch.
+    """
+
+    backend: str
     photos: int
     clients: Sequence[int]
     seconds: float
@@ -74,8 +81,14 @@ class Options:
 
 def measure(directory: Path, model: str | None, config: Path, options: Options) -> tuple[list[Figure], Any]:
     """The figures, and all that they come from. Prints tables."""
+    if options.peer and options.backend != "torch":
+        raise ConfigurationError(
+            "The peer computes with torch, and both sides must have one backend. "
+            f"Leave out --peer monolith, or --backend {options.backend}."
+        )
+    own_config = with_backend(config, options.backend, directory / "config.yaml")
     with ExitStack() as running:
-        bench = running.enter_context(workbench(directory, model, config))
+        bench = running.enter_context(workbench(directory, model, own_config))
         log.print(f"Storing {options.photos:,} photos ...")
         catalogue = prompted_catalogue(bench, options.photos, seed=1)
         service, peer = _service(bench, catalogue), None

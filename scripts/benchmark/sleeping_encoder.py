@@ -42,6 +42,8 @@ class Sleeps:
 class SleepingEncoder:
     """One call at a time, however many threads ask, as on a processor that is busy with the first."""
 
+    bulk_calls = 1
+
     def __init__(self, dimension: int, sleeps: Sleeps) -> None:
         self.dimension, self._sleeps, self._busy = dimension, sleeps, Lock()
 

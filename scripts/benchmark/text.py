@@ -3,8 +3,9 @@
 First the bare encoder, in a process by itself: batches of 1, 8, 16 and 32 distinct prompts, with each number
 of threads. Then a service, its TextEmbedder held at one replica: callers on one event loop, in another
 process, that each ask as soon as they have their vector. The limit is the bare encoder beside them, with the
-dtype and threads of the replica, and with its batch size or, where they are fewer, one prompt of each caller.
-The caller uses the machine's other core. Some of the vectors are compared with the bare encoder's.
+backend (--backend), dtype and threads of the replica, and with its batch size or, where they are fewer, one
+prompt of each caller. The caller uses the machine's other core. Some of the vectors are compared with the
+bare encoder's.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from scripts.benchmark.encoder_rates import (
 )
 from scripts.benchmark.handle_calls import CallRound, HandleCalls
 from scripts.benchmark.mixed import quantiles_ms
-from scripts.benchmark.one_replica import with_one_replica
+from scripts.benchmark.own_config import with_backend, with_one_replica
 from scripts.benchmark.processor_time import between, used_s
 from scripts.benchmark.workbench import Workbench, workbench
 from scripts.console import log
@@ -59,8 +60,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Options:
-    """``seconds``: of each round of callers."""
+    """``seconds``: of each round of callers; ``backend``: of the replica and of the bare encoder."""
 
+    backend: str
     threads: Sequence[int]
     callers: Sequence[int]
     seconds: float
@@ -69,7 +71,8 @@ class Options:
 
 def measure(directory: Path, model: str | None, config: Path, options: Options) -> tuple[list[Figure], Any]:
     """The figures, and all that they come from. Prints tables."""
-    own_config, batch = with_one_replica(config, REPLICA, directory / "config.yaml")
+    chosen = with_backend(config, options.backend, directory / "backend.yaml")
+    own_config, batch = with_one_replica(chosen, REPLICA, directory / "config.yaml")
     with workbench(directory, model, own_config) as bench:
         bench.wait_until_quiet()
         args = bench.args.text_embedder
@@ -90,7 +93,7 @@ def measure(directory: Path, model: str | None, config: Path, options: Options) 
 
 def least_cosine(checkpoint: Path, args: EmbedderArgs, kept: Sequence[tuple[str, Sequence[float]]]) -> float:
     """Of the vectors of these prompts and those that the encoder makes of each alone."""
-    encoder = FashionClipEncoder.load(checkpoint, towers=["text"], dtype=args.dtype)
+    encoder = FashionClipEncoder.load(checkpoint, towers=["text"], dtype=args.dtype, backend=args.backend)
     return min(float(encoder.encode_texts([prompt])[0] @ np.array(vector)) for prompt, vector in kept)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from configs.serving import SearchArgs
 from db.session import Database
 from db.vectors import VectorStore
 from models.search import Hit, PhotoVersions, VersionRef
 from serve_app.exact_search import ExactSearch
+from serve_app.measures import Stages
 from serve_app.ports import Vector
 from serve_app.served_model import ServedModel
 from serve_app.shown_rows import ShownRows
@@ -45,6 +46,8 @@ class DirectParts:
     index: DirectIndex
     search: SearchArgs
     model: ServedModel
+
+    stages: Stages = field(default_factory=Stages)
 
     @property
     def shown(self) -> ShownRows:

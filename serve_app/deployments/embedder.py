@@ -13,6 +13,8 @@ from configs.serving import EmbedderArgs, EmbedderUserConfig
 from models.errors import DependencyUnavailable
 from models.search import TextEmbedding
 from serve_app.batches import Batches
+from serve_app.deployments.metrics import BATCHED, Published
+from serve_app.measures import SIZES, Spread
 from serve_app.ports import Pixels, Vector
 from serve_app.priority import EMBEDDING_NICE, give_way
 from serve_app.served_model import ServedModel, locate
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 class Embedder:
     """Requests that arrive while the model is busy form the next batch, so an idle replica adds no delay.
 
-    Bulk work has a thread of its own, so that no shopper's photo waits behind its batches.
+    Bulk work has threads of its own, so that no shopper's photo waits behind its batches.
 
     A call says which model it is for: while a cluster changes its model, replicas of both have one name.
 
@@ -46,7 +48,17 @@ class Embedder:
         self._max_photos = EmbedderUserConfig().max_batch_size
         self._prompts = Batches(self._embed_prompts, self._max_photos)
         self._photos = Batches(self._embed_groups, self._max_photos)
-        self._bulk = ThreadPoolExecutor(1, "bulk", initializer=give_way, initargs=(EMBEDDING_NICE,))
+        self._bulk_sizes = Spread(SIZES)
+        published = Published()
+        if tower == "text":
+            published.watch("prompts", self._prompts)
+        else:
+            published.watch("photos", self._photos)
+            published.add_up(BATCHED, self._bulk_sizes, part="bulk_photos")
+        self._publishing = asyncio.get_running_loop().create_task(published.run())
+        self._bulk = ThreadPoolExecutor(
+            self._encoder.bulk_calls, "bulk", initializer=give_way, initargs=(EMBEDDING_NICE,)
+        )
 
     def _load(self, tower: Tower, args: EmbedderArgs, hub_timeout_s: float) -> Any:
         # Here, so that building the application does not load torch: that takes some 3 s.
@@ -90,8 +102,9 @@ class Embedder:
         return await asyncio.to_thread(self._encode_groups, groups)
 
     async def embed_in_bulk(self, pixels: Pixels, model_key: str) -> Vector:
-        """As ``embed_photos``, one call after the other, in a thread that gives way."""
+        """As ``embed_photos``, in a thread that gives way."""
         self._require(model_key)
+        self._bulk_sizes.add(len(pixels))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._bulk, self._encoder.encode_images, pixels)
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from ray import ObjectRef
@@ -30,10 +31,11 @@ from models.job import JobKind
 from serve_app.background_audit import BackgroundAudit
 from serve_app.context import ServingContext
 from serve_app.deployments.logs import use_serve_log
-from serve_app.deployments.metrics import RayCounter
+from serve_app.deployments.metrics import Published
 from serve_app.deployments.replica_count import ReplicaCount
 from serve_app.deployments.upload_lane import UploadLane, start_upload_worker
-from serve_app.deployments.work_loop import WorkLoop
+from serve_app.deployments.work_loop import Lookout, WorkLoop
+from serve_app.deployments.work_metrics import DESCRIPTIONS, of_model, of_work
 from serve_app.deployments.workshop import Workshop, Workshops
 from serve_app.describe_photos import update_metadata
 from serve_app.housekeeping import EVERY_S, tidy, tidy_imports
@@ -49,6 +51,7 @@ from serve_app.tasks.delete_embeddings import delete_embeddings
 from serve_app.tasks.delete_shop import delete_shop
 from serve_app.tasks.import_photos import import_photos
 from serve_app.tasks.served_version import ServedVersion
+from serve_app.watched_work import WatchedWork
 
 logger = logging.getLogger("serve_app")
 Work = TypeVar("Work")
@@ -81,38 +84,51 @@ class Indexer:
         self._accounts = context.args.accounts
         self._mailer = _mailer(self._accounts.link_lifetime_h)
         self._webhooks = _webhook_poster(context, self._database)
-        self._embedders = ReplicaCount(self._embedder)
+        self._lookout = Lookout(self._database, self._args.poll_interval_s)
+        self._embedders = ReplicaCount(self._embedder, lambda: self._lookout.signs.embedding)
+        published, watched = Published(), WatchedWork(self._database)
+        published.describe(DESCRIPTIONS)
+        published.levels(lambda: of_work(watched.levels))
+        published.levels(of_model(self._live_context))
+        audit = _background_audit(context, self._database, published)
         self._loops = [
-            self._loop(self._claim_embedding, self._start_embedding, max_running=self._max_embedding),
-            self._loop(self._claim_uploads, self._uploads.embed, max_running=1),
-            self._loop(self._claim_deleting, self._start_deleting),
-            self._loop(self._claim_shop_deletion, self._start_shop_deletion),
-            self._loop(self._claim_import, self._work_on_import, max_running=context.args.imports.max_jobs),
-            self._loop(self._claim_closing_import, self._close_import, max_running=1),
-            self._loop(self._claim_metadata, self._update_metadata),
-            self._loop(self._claim_floor, self._compute_floor, max_running=1),
-            self._loop(self._claim_mail, self._send_mail),
-            self._loop(self._claim_webhook, self._webhooks.post, max_running=WEBHOOKS_AT_ONCE),
+            self._loop(
+                "embedding", self._claim_embedding, self._start_embedding, max_running=self._max_embedding
+            ),
+            self._loop("embedding", self._claim_uploads, self._uploads.embed, max_running=1),
+            self._loop("deleting", self._claim_deleting, self._start_deleting),
+            self._loop("jobs", self._claim_shop_deletion, self._start_shop_deletion),
+            self._loop(
+                "jobs", self._claim_import, self._work_on_import, max_running=context.args.imports.max_jobs
+            ),
+            self._loop("jobs", self._claim_closing_import, self._close_import, max_running=1),
+            self._loop("metadata", self._claim_metadata, self._update_metadata),
+            self._loop("floors", self._claim_floor, self._compute_floor, max_running=1),
+            self._loop("mails", self._claim_mail, self._send_mail),
+            self._loop("webhooks", self._claim_webhook, self._webhooks.post, max_running=WEBHOOKS_AT_ONCE),
+            loop.create_task(self._lookout.follow()),
             *(loop.create_task(one) for one in (self._versions.follow(), self._versions.probe())),
             *(loop.create_task(one) for one in (self._embedders.follow(), self._uploads.follow())),
             loop.create_task(self._keep_house()),
-            loop.create_task(_background_audit(context, self._database).run()),
+            *(loop.create_task(one) for one in (audit.run(), watched.follow(), published.run())),
         ]
 
     def _loop(
         self,
+        sign: str,
         claim: Callable[[Session], Work | None],
         carry_out: Callable[[Work], Awaitable[object]],
         max_running: int | Callable[[], int] | None = None,
     ) -> asyncio.Task[None]:
-        args = self._args
-        most = max_running or args.max_tasks
+        """``sign``: the field of ``WorkSigns`` that says whether there may be such work."""
+        most = max_running or self._args.max_tasks
         loop = WorkLoop(
             self._database,
+            self._lookout,
+            attrgetter(sign),
             claim,
             carry_out,
             max_running=most if callable(most) else lambda: most,
-            poll_interval_s=args.poll_interval_s,
         )
         return asyncio.get_running_loop().create_task(loop.run())
 
@@ -140,6 +156,9 @@ class Indexer:
     async def backlog(self) -> dict[str, Any]:
         """Counts of photos by state, and the age of the oldest one that waits."""
         return asdict(await self._database.run(work.backlog))
+
+    def _live_context(self) -> ServingContext | None:
+        return self._versions.live.served.context if self._versions.live is not None else None
 
     def _embedder(self) -> DeploymentHandle | None:
         return self._versions.live.served.image_embedder if self._versions.live is not None else None
@@ -269,7 +288,7 @@ def _media() -> MediaStore:
     return MediaStore(address)
 
 
-def _background_audit(context: ServingContext, database: Database) -> BackgroundAudit:
+def _background_audit(context: ServingContext, database: Database, published: Published) -> BackgroundAudit:
     address = Settings().chroma_url
     if address is None:
         raise ConfigurationError("CHROMA_URL is not set. Set it to the Chroma server's address.")
@@ -280,7 +299,7 @@ def _background_audit(context: ServingContext, database: Database) -> Background
         lease_s=context.args.indexer.lease_s,
         retry_delay_s=context.args.indexer.retry_delay_s,
     )
-    damaged = RayCounter("fashion_damaged_collections", "Collections that an audit found wrong.")
+    damaged = published.count("fashion_damaged_collections", "Collections that an audit found wrong.")
     return BackgroundAudit(parts, damaged, context.args.collection.max_neighbors)
 
 

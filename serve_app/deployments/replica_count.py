@@ -18,15 +18,16 @@ EVERY_S = 2.0
 class ReplicaCount:
     """``value``: those that run, as Serve's controller last said; 1 where it knows of none."""
 
-    def __init__(self, handle: Callable[[], DeploymentHandle | None]) -> None:
-        """``handle``: of the deployment that counts now."""
-        self._handle = handle
+    def __init__(self, handle: Callable[[], DeploymentHandle | None], matters: Callable[[], bool]) -> None:
+        """``handle``: of the deployment that counts now. It is asked for only while its number ``matters``:
+        an answer costs 50 ms of processor time."""
+        self._handle, self._matters = handle, matters
         self.value = 1
 
     async def follow(self) -> None:
         """For ever."""
         while True:
-            handle = self._handle()
+            handle = self._handle() if self._matters() else None
             if handle is not None:
                 try:
                     self.value = max(1, await asyncio.to_thread(running_replicas, handle))

@@ -10,12 +10,39 @@ from typing import Generic, TypeVar
 from ray.exceptions import RayError
 from sqlalchemy.orm import Session
 
+from db import work_signs
 from db.session import Database
+from db.work_signs import WorkSigns
 from models.errors import AppError
 
 logger = logging.getLogger("serve_app")
 ERROR_PAUSE_S = 2.0
 Work = TypeVar("Work")
+
+
+class Lookout:
+    """Looks for all kinds of work at once, so that an idle service asks PostgreSQL for one thing, not ten."""
+
+    def __init__(self, database: Database, poll_interval_s: float) -> None:
+        self._database, self._poll_interval_s = database, poll_interval_s
+        self._looked = asyncio.Event()
+        self.signs = WorkSigns(*[False] * len(WorkSigns._fields))
+
+    async def follow(self) -> None:
+        """For ever."""
+        while True:
+            try:
+                self.signs = await self._database.read(work_signs.look)
+            except AppError as error:
+                logger.warning("no work can be looked for: %s", error.message)
+                await asyncio.sleep(ERROR_PAUSE_S)
+            self._looked.set()
+            self._looked = asyncio.Event()
+            await asyncio.sleep(self._poll_interval_s)
+
+    async def next_look(self) -> None:
+        """Returns after it."""
+        await self._looked.wait()
 
 
 class WorkLoop(Generic[Work]):
@@ -28,18 +55,18 @@ class WorkLoop(Generic[Work]):
     def __init__(
         self,
         database: Database,
+        lookout: Lookout,
+        may_wait: Callable[[WorkSigns], bool],
         claim: Callable[[Session], Work | None],
         carry_out: Callable[[Work], Awaitable[object]],
         *,
         max_running: Callable[[], int],
-        poll_interval_s: float,
     ) -> None:
-        """``claim`` returns None where nothing waits."""
-        self._database = database
+        """``claim`` returns None where nothing waits; it is only tried where something may."""
+        self._database, self._lookout, self._may_wait = database, lookout, may_wait
         self._claim = claim
         self._carry_out = carry_out
         self._max_running = max_running
-        self._poll_interval_s = poll_interval_s
 
     async def run(self) -> None:
         """For ever."""
@@ -49,13 +76,16 @@ class WorkLoop(Generic[Work]):
             if work is not None:
                 running.add(asyncio.create_task(self._finish(work)))
             elif running:
-                _, running = await asyncio.wait(
-                    running, timeout=self._poll_interval_s, return_when=asyncio.FIRST_COMPLETED
-                )
+                look = asyncio.create_task(self._lookout.next_look())
+                done, _ = await asyncio.wait({look, *running}, return_when=asyncio.FIRST_COMPLETED)
+                look.cancel()
+                running -= done
             else:
-                await asyncio.sleep(self._poll_interval_s)
+                await self._lookout.next_look()
 
     async def _next(self) -> Work | None:
+        if not self._may_wait(self._lookout.signs):
+            return None
         try:
             return await self._database.run(self._claim)
         except AppError as error:

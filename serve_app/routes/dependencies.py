@@ -26,6 +26,7 @@ from serve_app.callers import Caller
 from serve_app.cors import readable_by
 from serve_app.presentation import Presenter
 from serve_app.rate_limits import PROMPTS
+from serve_app.request_note import CURRENT
 from serve_app.routes.bodies import body_fields
 from serve_app.routes.limits import address_of, enforce, note
 from serve_app.services import Services
@@ -108,6 +109,8 @@ async def _authenticated(
     if key is None and in_body and request.method in {"POST", "PATCH"}:
         key = _key_in(await body_fields(request))
     caller = await authenticate(services, key)
+    if note := CURRENT.get():
+        note.shop_id, note.key_id = caller.shop_id, caller.key_id
     if caller.scope is KeyScope.PUBLISHABLE:
         _admit_origin(request, caller)
     return caller

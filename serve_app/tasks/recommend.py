@@ -30,7 +30,9 @@ def recommend(shop_id: int, prompts: Sequence[str], count: int, live: ServedVers
     parts = indexing_parts(live.context)
     found = parts.vectors.query(parts.version_id, shop_id, vectors, count + SPARE)
     with parts.database.transaction() as session:
-        rows = shown_photos.by_id(session, shop_id, {hit.image_id for hits in found for hit in hits})
+        rows = shown_photos.by_id(
+            session.connection(), shop_id, {hit.image_id for hits in found for hit in hits}
+        )
     return [
         [
             BatchHit(hit.image_id, rows[hit.image_id].sku, rows[hit.image_id].name, hit.score)

@@ -1,4 +1,7 @@
-"""Parts of the service killed while 500 photos are indexed: nothing is lost, nothing is doubled."""
+"""Parts of the service killed while 500 photos are indexed: nothing is lost, nothing is doubled.
+
+Meanwhile ``/readyz`` names what is gone, and says 200 only where questions are answered.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from db import embeddings, images
 from db.session import Database
 from db.vectors import VectorStore
 from tests.drawings import garment
+from tests.readiness_watch import ReadinessWatch
 from tests.shop_client import ShopClient
 from tests.stack import Stack
 
@@ -55,16 +59,27 @@ def wait_for_embedded(shop: ShopClient, stack: Stack, count: int) -> int:
 
 def test_every_photo_is_embedded_once_whatever_is_killed(stack: Stack) -> None:
     shop = stack.new_shop()
-    with ThreadPoolExecutor(CLIENTS) as clients:
+    with ThreadPoolExecutor(CLIENTS) as clients, ReadinessWatch(stack) as watch:
         uploads = clients.map(lambda number: shop.add(photo(number), sku=f"P{number}"), range(PHOTOS))
         wait_for_embedded(shop, stack, 30)
         kill(stack, "ServeReplica:fashion:Indexer")
         ids = [one["ImageID"] for one in uploads]
-    assert wait_for_embedded(shop, stack, 60) < PHOTOS, "too late to kill anything: it was done already"
-    kill(stack, "ServeReplica:fashion:ImageEmbedder")
-    wait_for_embedded(shop, stack, 200)
-    kill(stack, f"--path {stack.data_dir}/chroma")
-    wait_for_embedded(shop, stack, PHOTOS)
+        assert wait_for_embedded(shop, stack, 60) < PHOTOS, "too late to kill anything: it was done already"
+        with watch.between_turns():
+            kill(stack, "ServeReplica:fashion:ImageEmbedder")
+        wait_for_embedded(shop, stack, 200)
+        with watch.named("index"):
+            kill(stack, f"--path {stack.data_dir}/chroma")
+        (replica,) = stack.processes("ServeReplica:fashion:TextEmbedder")
+        with watch.named(
+            "text_embedder"
+        ):  # one that was killed would be back before that counts as no answer
+            replica.suspend()
+        with watch.between_turns():
+            replica.kill()
+        wait_for_embedded(shop, stack, PHOTOS)
+        watch.wait_for(lambda: watch.answered > 0, "it is ready again")
+    assert watch.faults == []
 
     photos = shop.wait_until_embedded()
     assert sorted(one["ImageID"] for one in photos) == sorted(ids)

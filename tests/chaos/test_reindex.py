@@ -22,7 +22,7 @@ from tests.derived_checkpoints import rotated_checkpoint, scrambled_checkpoint
 from tests.drawings import garment
 from tests.query_load import QueryLoad, Question
 from tests.shop_client import ShopClient, base64_text
-from tests.stack import DEMO_MODEL, PROJECT, Stack, environment, quick_config
+from tests.stack import DEMO_MODEL, PROJECT, Stack, environment
 
 KINDS = ("dress", "t-shirt", "hat", "bag", "coat", "trousers", "boots", "scarf")
 COLOURS = ("red", "blue", "green", "yellow", "black")
@@ -33,18 +33,6 @@ HELD = "held by the test"
 WHOLE = "REINDEX_CHAOS" in os.environ
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
-
-
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    """One of its own: its model changes."""
-    running = Stack.launch(tmp_path / "data", str(quick_config(tmp_path / "quick.yaml")), "--port", "0")
-    try:
-        running.wait_until_ready()
-        yield running
-        running.stop()
-    finally:
-        running.kill_everything()
 
 
 @contextmanager
@@ -280,7 +268,8 @@ def go_back(stack: Stack, load: QueryLoad, former: str) -> None:
     assert {version for version, _ in stack.vectors().collections()} == {1}
 
 
-def test_a_model_is_changed_while_shoppers_ask(stack: Stack, tmp_path: Path) -> None:
+def test_a_model_is_changed_while_shoppers_ask(second_stack: Stack, tmp_path: Path) -> None:
+    stack = second_stack
     model = rotated_checkpoint(PROJECT / DEMO_MODEL, tmp_path / "rotated")
     bad = scrambled_checkpoint(PROJECT / DEMO_MODEL, tmp_path / "scrambled") if WHOLE else None
     steady, weighted, busy = stocked(stack, 40, 0), stocked(stack, 8, 100), stack.new_shop()

@@ -31,6 +31,32 @@ task = retrieve_image_ids.options(num_cpus=0.1)
 print(json.dumps(ray.get(task.remote(int(sys.argv[2]), np.load(sys.argv[3]), 3, context))))
 """
 
+EMBED = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from scripts.join_service import join_service
+join_service(Path(sys.argv[1]))
+import ray
+from ray import serve
+from models.errors import AppError
+from serve_app import handles
+live = serve.get_deployment_handle("Indexer", "fashion").live.remote().result(timeout_s=30)
+
+@ray.remote(num_cpus=0.1)
+def embed(live, pixels, model_key):
+    try:
+        return handles.BulkImageEmbedderHandle(live.image_embedder, 30, model_key).embed(pixels).tolist()
+    except AppError as error:
+        return error.code
+
+many, key = np.load(sys.argv[2]), live.context.model.key
+few = many[:2]
+assert few.nbytes < handles.BY_REFERENCE_BYTES <= many.nbytes
+asked = [(many, key), (few, key), (many, "another@1"), (few, "another@1")]
+print(json.dumps(ray.get([embed.remote(live, *one) for one in asked])))
+"""
+
 
 def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
@@ -115,3 +141,14 @@ def test_the_nearest_photos_of_many_vectors_at_once(
     assert [len(hits) for hits in found] == [3] * len(ids)
     assert [hits[0][0] for hits in found] == ids
     assert [hits[0][1] for hits in found] == pytest.approx([1.0] * len(ids), abs=1e-4)
+
+
+def test_photos_in_rays_object_store_get_the_same_vectors_and_errors(stack: Stack, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 64, 64, 3), dtype=np.uint8)
+    np.save(tmp_path / "pixels.npy", pixels)
+    done = python("-c", EMBED, str(stack.data_dir), str(tmp_path / "pixels.npy"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    many, few, *refused = json.loads(done.stdout)
+    assert len(many) == 50
+    assert np.abs(np.array(many[:2]) - np.array(few)).max() < 5e-3
+    assert refused == ["dependency_unavailable"] * 2

@@ -26,6 +26,7 @@ from models.image import Image, ImageStatus, IndexState, IndexVersion
 from models.prompt import Prompt
 from models.shop import KeyScope, ShopStatus
 from tests.services import Photos, create_shop, extra_database, photo_columns
+from tests.statements import statements
 
 MODEL = "some/model@1"
 SHA = "a" * 64
@@ -81,15 +82,29 @@ def test_a_photo_is_seen_by_its_shop_only_and_until_deleted(database: Database, 
             assert images.get(session, shop_id, wanted) is None
             assert images.get_for_update(session, shop_id, wanted) is None
             assert not images.mark_deleting(session, shop_id, wanted)
-        assert shown_photos.by_id(session, stranger, [image_id]) == {}
-        assert set(shown_photos.by_id(session, photos.shop_id, [image_id, 2**30])) == {image_id}
+        assert shown_photos.by_id(session.connection(), stranger, [image_id]) == {}
+        assert set(shown_photos.by_id(session.connection(), photos.shop_id, [image_id, 2**30])) == {image_id}
         assert images.ids(session, photos.shop_id) == [image_id]
         assert images.mark_deleting(session, photos.shop_id, image_id)
         assert images.get(session, photos.shop_id, image_id) is None
         assert images.get_for_update(session, photos.shop_id, image_id) is None
-        assert shown_photos.by_id(session, photos.shop_id, [image_id]) == {}
+        assert shown_photos.by_id(session.connection(), photos.shop_id, [image_id]) == {}
         assert images.list_page(session, photos.shop_id, None, 10) == []
         assert images.ids(session, photos.shop_id) == []
+
+
+def test_the_rows_of_answers_are_planned_anew_now_and_then(
+    database: Database, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_ids = photos.add(2, status=ImageStatus.EMBEDDED)
+    with database.transaction() as session, statements(database) as sent:
+        for _ in range(2):
+            assert set(shown_photos.by_id(session.connection(), photos.shop_id, image_ids)) == {*image_ids}
+        assert not shown_photos.by_id(session.connection(), photos.shop_id, [])
+        monkeypatch.setattr(shown_photos, "_AGAIN_AFTER_S", 0.0)
+        assert set(shown_photos.by_id(session.connection(), photos.shop_id, image_ids)) == {*image_ids}
+    words = [statement.split()[0] for statement in sent]
+    assert words[-5:] == ["EXECUTE", "EXECUTE", "DEALLOCATE", "PREPARE", "EXECUTE"]
 
 
 def test_pages_go_from_new_to_old(database: Database, photos: Photos) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,6 +19,7 @@ from models.search import PhotoTerms
 from models.taxonomy import AgeGroup, Category, Style
 from tests.services import extra_database, make_live
 
+PROJECT = Path(__file__).parents[2]
 CATALOGUE = """
 SELECT 'column', table_name || '.' || column_name, concat_ws(' ', data_type, udt_name,
        character_maximum_length, is_nullable, column_default)
@@ -46,6 +51,34 @@ def test_the_migrations_make_what_the_models_say(empty: Engine, database: Databa
         assert compare_metadata(context, SQLModel.metadata) == []
     assert found == expected
     assert len(found) > 80
+
+
+def test_the_command_migrates(empty: Engine, tmp_path: Path) -> None:
+    """As Compose and KubeRay run it: the environment names the database."""
+    url = empty.url.render_as_string(hide_password=False)
+    for _ in range(2):
+        done = _run_migrate(tmp_path, {"DATABASE_URL": url})
+        assert (done.returncode, done.stderr) == (0, "The database has this release's schema.\n")
+    with empty.connect() as connection:
+        assert len(catalogue(connection)) > 80
+
+
+def test_without_a_database_it_says_so(tmp_path: Path) -> None:
+    done = _run_migrate(tmp_path, {"DATABASE_URL": ""})
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: No database is named.")
+
+
+def _run_migrate(folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.migrate"],
+        cwd=folder,  # no .env there
+        env=os.environ | {"PYTHONPATH": str(PROJECT)} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def test_down_and_up_again(empty: Engine) -> None:

@@ -6,9 +6,11 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from serve_app.__main__ import _parser
@@ -94,6 +96,21 @@ def test_a_data_directory_that_cannot_be_written(launch: Launch, tmp_path: Path)
     assert "--data-dir" in line
 
 
+def test_haproxy_is_the_front_door_and_throughput_mode_is_on(stack: Stack) -> None:
+    """By default: ``Stack`` hands no variable of Ray's to its launcher."""
+    port = httpx.URL(stack.url).port
+    listening = {
+        connection.laddr.port
+        for process in stack.processes("/haproxy ")
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert port in listening
+    (replica,) = stack.processes("ServeReplica:fashion:Ingress")
+    variables = replica.environ()
+    assert variables["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == variables["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+
+
 def test_a_data_directory_that_is_in_use(stack: Stack) -> None:
     second = Stack.launch(stack.data_dir, "--port", "0")
     assert second.finish() == 2
@@ -107,12 +124,19 @@ def test_a_data_directory_that_is_in_use(stack: Stack) -> None:
     second.remove_scratch()
 
 
-@pytest.mark.parametrize(
-    ("after", "pause_s"), [("PostgreSQL: started", 0.0), ("Model: ", 0.5), ("Model: ", 3.0)]
-)
-def test_it_stops_while_it_starts(launch: Launch, after: str, pause_s: float) -> None:
-    stack = launch("--port", "0", model="assets/demo-clip")
-    stack.wait_for(after)
-    time.sleep(pause_s)
-    assert stack.stop(signal.SIGTERM) < STOP_LIMIT_S
-    assert not any("Traceback" in line for line in stack.lines), stack.lines
+def test_it_stops_while_it_starts(launch: Launch, tmp_path: Path) -> None:
+    """At three moments, in launchers side by side: most of what each takes is waiting."""
+
+    def stopped(moment: tuple[str, float]) -> Stack:
+        after, pause_s = moment
+        stack = launch("--port", "0", data_dir=tmp_path / f"{pause_s}", model="assets/demo-clip")
+        stack.wait_for(after)
+        time.sleep(pause_s)
+        assert stack.stop(signal.SIGTERM) < STOP_LIMIT_S
+        return stack
+
+    moments = [("PostgreSQL: started", 0.0), ("Model: ", 0.5), ("Model: ", 3.0)]
+    with ThreadPoolExecutor(len(moments)) as beside:
+        for stack in beside.map(stopped, moments):
+            assert not any("Traceback" in line for line in stack.lines), stack.lines
+            assert stack.lines[-1] == "Stopped before it was ready.", stack.lines

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chromadb.errors import InternalError
 from numpy.typing import NDArray
 
 from configs.serving import CollectionArgs
+from db.vector_queries import VectorQueries
 from db.vectors import MAX_ROWS_PER_CALL, VectorRecord, VectorStore
-from models.errors import DependencyUnavailable
+from models.errors import DependencyTimeout, DependencyUnavailable
 from models.search import PhotoTerms
 from serve_app.local_services import LocalChroma
 
@@ -147,9 +151,56 @@ def test_an_answer_survives_a_crash_and_an_outage_has_its_own_error(own_chroma: 
     before = store.query(VERSION, 1, unit_vectors(3, seed=2), 10)
     own_chroma._process.kill()  # type: ignore[union-attr]
     own_chroma._process.wait()  # type: ignore[union-attr]
-    for act in (store.ping, lambda: store.ids(VERSION, 1)):
+    for act in (
+        store.ping,
+        lambda: store.ids(VERSION, 1),
+        lambda: store.query(VERSION, 1, unit_vectors(1), 5),
+    ):
         with pytest.raises(DependencyUnavailable):
             act()
     own_chroma.ensure_running()
     store.ping()
     assert store.query(VERSION, 1, unit_vectors(3, seed=2), 10) == before
+
+
+def test_a_query_that_chroma_refuses_has_its_own_error(vectors: VectorStore, shop_id: int) -> None:
+    vectors.upsert(VERSION, shop_id, records(unit_vectors(3)))
+    shorter = unit_vectors(1)[:, :-1]
+    with pytest.raises(DependencyUnavailable) as caught:
+        vectors.query(VERSION, shop_id, shorter, 2)
+    assert "dimension" in str(caught.value.__cause__)
+    (hits,) = vectors.query(VERSION, shop_id, unit_vectors(1), 2)
+    assert len(hits) == 2
+
+
+def test_what_is_no_chroma_is_no_answer_either(vectors: VectorStore, shop_id: int) -> None:
+    vectors.upsert(VERSION, shop_id, records(unit_vectors(1)))
+    collection = vectors._collection(f"v{VERSION}-shop{shop_id}", create=False)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
+        answered = thread.submit(_answer_once, server, b"HTTP/1.1 502 Bad\r\nContent-Length: 4\r\n\r\ngone")
+        queries = VectorQueries(_url(server), connect_timeout_s=5, answer_timeout_s=5)
+        with pytest.raises(InternalError, match="gone"):
+            queries.nearest(collection, unit_vectors(1), 5)
+        answered.result()
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(2**16)
+        connection.sendall(answer)
+
+
+def _url(server: socket.socket) -> str:
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_chroma_that_does_not_answer_in_time(
+    monkeypatch: pytest.MonkeyPatch, vectors: VectorStore, shop_id: int
+) -> None:
+    vectors.upsert(VERSION, shop_id, records(unit_vectors(1)))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        queries = VectorQueries(_url(silent), connect_timeout_s=1, answer_timeout_s=0.1)
+        monkeypatch.setattr(vectors, "_queries", queries)
+        with pytest.raises(DependencyTimeout):
+            vectors.query(VERSION, shop_id, unit_vectors(1), 5)

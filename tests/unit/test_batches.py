@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import pytest
@@ -83,6 +84,32 @@ async def test_whoever_goes_away_while_its_batch_runs_takes_no_other_with_it() -
     assert await asyncio.gather(second, third) == [10, 20]
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_a_batch_runs_in_the_context_of_none_of_its_requests() -> None:
+    whose: ContextVar[str] = ContextVar("whose", default="nobody's")
+    seen = []
+
+    async def answer(requests: list[int]) -> Sequence[int]:
+        seen.append(whose.get())
+        return requests
+
+    batches = Batches(answer, max_size=4)
+    whose.set("the first one's")
+    await batches(1)
+    assert seen == ["nobody's"]
+
+
+async def test_the_most_that_waited_counts_since_it_was_asked_last() -> None:
+    slow = Slow()
+    batches = Batches(slow.answer, max_size=2)
+    tasks = await started(batches, range(6))
+    assert batches.most_waited() == 5
+    assert batches.most_waited() == 5
+    slow.go.set()
+    await asyncio.gather(*tasks)
+    assert batches.most_waited() == 5
+    assert batches.most_waited() == 0
 
 
 async def test_a_wait_gathers_company_for_the_first() -> None:
@@ -179,3 +206,35 @@ async def test_a_full_queue_refuses_at_once() -> None:
         await batches(4)
     part.gate.set()
     assert await asyncio.gather(first, *waiting) == [2, 4, 6]
+
+
+@given(
+    questions=st.lists(st.integers(0, 20), min_size=1, max_size=40),
+    per_call=st.integers(1, 8),
+    at_once=st.integers(1, 3),
+    kinds=st.integers(1, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_only_those_of_one_kind_share_a_batch_and_none_is_passed_over(
+    questions: list[int], per_call: int, at_once: int, kinds: int
+) -> None:
+    async def ask_all() -> tuple[Part, list[int]]:
+        part = Part()
+        batches = Batches[int, int](part, per_call, at_once=at_once, together=lambda one: one % kinds)
+        part.gate.set()
+        return part, await asyncio.gather(*map(batches, questions))
+
+    part, answers = asyncio.run(asyncio.wait_for(ask_all(), timeout=5))
+    assert answers == [2 * one for one in questions]
+    assert all(len({one % kinds for one in call}) == 1 for call in part.calls)
+    assert max(map(len, part.calls)) <= per_call
+    assert sorted(one for call in part.calls for one in call) == sorted(questions)
+
+
+async def test_the_next_batch_is_of_the_kind_that_waited_longest() -> None:
+    part = Part()
+    batches = Batches[int, int](part, 2, together=lambda one: one % 2)
+    tasks = await started(batches, [1, 2, 3, 4, 5, 6, 7])
+    part.gate.set()
+    await asyncio.gather(*tasks)
+    assert part.calls == [[1], [2, 4], [3, 5], [6], [7]]

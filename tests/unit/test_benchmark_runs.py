@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from models.errors import ConfigurationError
-from scripts.benchmark import results
+from scripts.benchmark import query, results
 from scripts.benchmark.http_load import Target, open_loop
 from scripts.benchmark.line_process import LineProcess
-from scripts.benchmark.one_replica import with_one_replica
+from scripts.benchmark.own_config import with_backend, with_one_replica
 from scripts.benchmark.text import fullest
 from scripts.benchmark.workbench import CONFIG
 from scripts.measurement.report import Figure
@@ -89,6 +89,21 @@ def test_a_config_that_says_nothing_of_a_deployment_gets_one_replica_of_it(tmp_p
     written, batch = with_one_replica(source, "TextEmbedder", tmp_path / "config.yaml")
     deployments = yaml.safe_load(written.read_text())["applications"][0]["deployments"]
     assert (deployments, batch) == ([{"name": "TextEmbedder", "num_replicas": 1}], 16)
+
+
+def test_a_backend_for_prompts_is_all_that_a_config_gets(tmp_path: Path) -> None:
+    written = with_backend(CONFIG, "openvino", tmp_path / "config.yaml")
+    before, after = (yaml.safe_load(path.read_text()) for path in (CONFIG, written))
+    assert after["applications"][0]["args"]["text_embedder"].pop("backend") == "openvino"
+    if not before["applications"][0]["args"].get("text_embedder"):
+        assert after["applications"][0]["args"].pop("text_embedder") == {}
+    assert before == after
+
+
+def test_a_peer_is_not_compared_with_another_backend(tmp_path: Path) -> None:
+    options = query.Options("openvino", 10, [1], 1.0, 1, False, True)
+    with pytest.raises(ConfigurationError, match="--peer monolith"):
+        query.measure(tmp_path, None, CONFIG, options)
 
 
 def test_a_replica_is_held_against_batches_that_its_callers_can_fill() -> None:

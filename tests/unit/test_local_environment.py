@@ -13,6 +13,7 @@ import pytest
 from models.errors import ConfigurationError
 from serve_app import local_environment
 from serve_app.local_environment import (
+    SINGLE_PORTS,
     free_ports,
     require_free,
     scratch_directory,
@@ -21,6 +22,7 @@ from serve_app.local_environment import (
 )
 
 SPEED = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_worker_niceness")
+WORKERS_AT_A_TIME = "RAY_worker_maximum_startup_concurrency"
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +43,7 @@ def test_the_speed_variables_are_set_but_an_explicit_value_wins() -> None:
     os.environ[SPEED[0]] = "0"
     set_speed_variables()
     assert [os.environ[name] for name in SPEED] == ["0", "1", "0"]
+    assert int(os.environ[WORKERS_AT_A_TIME]) >= 8
 
 
 def test_two_launchers_share_no_port_and_no_path(tmp_path: Path) -> None:
@@ -80,6 +83,22 @@ def test_free_ports_are_free_and_different() -> None:
     assert len(set(ports)) == 20
     for port in ports[:3]:
         require_free("127.0.0.1", port)
+
+
+def test_free_ports_are_none_that_an_outgoing_connection_may_get() -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if first <= SINGLE_PORTS.start:
+        pytest.skip(f"this machine gives outgoing connections the ports {first} to {last}")
+    assert max(free_ports(20)) < first
+
+
+def test_too_few_free_ports_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(local_environment, "SINGLE_PORTS", range(port, port + 1))
+        with pytest.raises(ConfigurationError, match="Fewer than 1 free ports"):
+            free_ports(1)
 
 
 def test_a_port_in_use_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""A config in which a deployment has one replica: what is measured then is not a second one's as well."""
+"""A config with what a benchmark needs to compare: one replica of a deployment, a backend for prompts."""
 
 from __future__ import annotations
 
@@ -26,3 +26,12 @@ def with_one_replica(config: Path, name: str, target: Path) -> tuple[Path, int]:
         document["applications"][0]["deployments"] = deployments
     target.write_text(yaml.safe_dump(document), "utf-8")
     return target, EmbedderUserConfig.model_validate(own).max_batch_size
+
+
+def with_backend(config: Path, backend: str, target: Path) -> Path:
+    """Write ``target``: ``config`` with that backend for prompts, whatever ``auto`` would take here."""
+    document = yaml.safe_load(config.read_text("utf-8"))
+    args = document["applications"][0].setdefault("args", {})
+    args["text_embedder"] = (args.get("text_embedder") or {}) | {"backend": backend}
+    target.write_text(yaml.safe_dump(document), "utf-8")
+    return target

@@ -1,4 +1,7 @@
-"""What a data directory keeps: over a stop, over a kill -9 of the launcher."""
+"""What a data directory keeps: over a stop, over a kill -9 of the launcher.
+
+Run after ``test_reindex``, as with all tests, the service has changed its model before.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,14 @@ def assert_same(now: list[list[tuple[int, float]]], before: list[list[tuple[int,
     assert [score for one in now for _, score in one] == pytest.approx(scores, abs=1e-6)
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
-def test_a_stop_and_a_kill_change_no_answer_and_embed_nothing_again(stack: Stack, tmp_path: Path) -> None:
+def test_a_stop_and_a_kill_change_no_answer_and_embed_nothing_again(
+    stack: Stack, second_stack: Stack
+) -> None:
     """Its first life is beside another service, its second ends by SIGKILL, its third by SIGTERM."""
-    data_dir = tmp_path / "data"
-    lives = [first := Stack.start(data_dir)]
+    first, data_dir = second_stack, second_stack.data_dir
+    lives = [first]
     try:
         shop = first.new_shop()
         for number, colour in enumerate(COLOURS * 2):
@@ -126,7 +132,7 @@ class Before:
         self,
         photos: list[dict[str, Any]],
         found: list[list[tuple[int, float]]],
-        embedded_when: dict[int, Any],
+        embedded_when: dict[tuple[int, str], Any],
     ) -> None:
         self._photos, self._found, self._embedded_when = photos, found, embedded_when
 
