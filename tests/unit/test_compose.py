@@ -27,6 +27,7 @@ SECRETS = {
     "SECRET_KEY",
     "RAY_TOKEN",
     "PGADMIN_DEFAULT_PASSWORD",
+    "GRAFANA_ADMIN_PASSWORD",
 }
 PORTS = {
     "postgres": 5432,
@@ -34,8 +35,10 @@ PORTS = {
     "redis": 6379,
     "chroma": 8001,
     "smtp4dev": 5000,
+    "prometheus": 9090,
+    "grafana": 3000,
 }
-PROFILES = {"pgadmin": "tools", "smtp4dev": "tools"}
+PROFILES = {"pgadmin": "tools", "smtp4dev": "tools", "prometheus": "monitoring", "grafana": "monitoring"}
 JOBS = {"certificate", "migrate", "deploy"}
 # Its image has nothing to ask with, and nothing waits for it.
 UNCHECKED = {"smtp4dev"}
@@ -102,8 +105,10 @@ def test_every_part_has_its_port(service: str, port: int) -> None:
 
 def test_the_edge_reaches_no_data() -> None:
     assert SERVICES["edge"]["networks"] == ["front"]
-    for name in {"postgres", "redis", "chroma"} | PROFILES.keys():
+    for name in {"postgres", "redis", "chroma", "pgadmin", "smtp4dev"}:
         assert SERVICES[name]["networks"] == ["back"], name
+    for name in {"prometheus", "grafana"}:
+        assert "front" not in SERVICES[name]["networks"], name
 
 
 def test_the_profiles() -> None:

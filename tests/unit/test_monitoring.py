@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pytest
 import yaml
 
 from serve_app.deployments.work_metrics import DESCRIPTIONS
@@ -16,6 +17,7 @@ from tests.unit.test_documentation import headings
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "configs" / "monitoring"
 GUIDE = ROOT / "docs" / "operations.md"
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
 
 
 def panels() -> list[dict[str, Any]]:
@@ -74,3 +76,56 @@ def test_expressions_are_taken_apart() -> None:
     matchers = (Matcher("stage", "=", "all"), Matcher("le", "!~", "x|y"))
     assert selectors(expression) == [Selector("a_bucket", matchers), Selector("b", ()), Selector("c:d", ())]
     assert grouping_labels(expression) == {"le", "stage", "ip"}
+
+
+def mounted(service: str) -> dict[PurePosixPath, Path]:
+    """Files and folders of this repository, by where the container has them."""
+    mounts = [mount.split(":") for mount in COMPOSE[service]["volumes"] if mount.startswith("./")]
+    assert all(rights == ["ro"] for _, _, *rights in mounts)
+    return {PurePosixPath(inside): ROOT / outside for outside, inside, *_ in mounts}
+
+
+def found(service: str, path: str) -> Path:
+    """The file of this repository that the container finds at a path of its own."""
+    inside = PurePosixPath(path)
+    for folder, source in mounted(service).items():
+        if inside.is_relative_to(folder):
+            return source / inside.relative_to(folder)
+    raise AssertionError(f"{service} has no {path}")
+
+
+def test_prometheus_finds_its_config_and_the_rules() -> None:
+    (option,) = [word for word in COMPOSE["prometheus"]["command"] if word.startswith("--config.file=")]
+    path = option.partition("=")[2]
+    config = yaml.safe_load(found("prometheus", path).read_text("utf-8"))
+    rules = [found("prometheus", str(PurePosixPath(path).parent / name)) for name in config["rule_files"]]
+    assert rules == [MONITORING / "alerts.yml"]
+
+
+def test_prometheus_asks_every_node_at_its_ports() -> None:
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text("utf-8"))
+    asked = {job["job_name"]: job["dns_sd_configs"] for job in config["scrape_configs"]}
+    assert asked.keys() == {"ray", "haproxy"}
+    nodes = {name for name, service in COMPOSE.items() if "--metrics-export-port=8080" in str(service)}
+    shared = set(COMPOSE["prometheus"]["networks"])
+    for job, port in {"ray": 8080, "haproxy": 9101}.items():  # 9101: RAY_SERVE_HAPROXY_METRICS_PORT
+        (names,) = asked[job]
+        assert set(names["names"]) == nodes == {"ray-head", "ray-worker"}
+        assert (names["type"], names["port"]) == ("A", port)
+    for node in nodes:
+        assert shared & COMPOSE[node]["networks"].keys(), node
+
+
+@pytest.mark.parametrize("folder", ["datasources", "dashboards"])
+def test_grafana_finds_what_it_is_provisioned_with(folder: str) -> None:
+    (file,) = found("grafana", f"/etc/grafana/provisioning/{folder}").glob("*.yml")
+    document = yaml.safe_load(file.read_text("utf-8"))
+    if folder == "datasources":
+        (source,) = document["datasources"]
+        assert source["url"] == "http://prometheus:9090"
+        assert set(COMPOSE["grafana"]["networks"]) <= set(COMPOSE["prometheus"]["networks"])
+    else:
+        (provider,) = document["providers"]
+        assert [path.name for path in found("grafana", provider["options"]["path"]).iterdir()]
+        home = COMPOSE["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+        assert found("grafana", home).exists()
