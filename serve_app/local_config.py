@@ -6,20 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from ray.serve.schema import DeploymentSchema, HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
+from ray.serve.schema import ServeDeploySchema
 
-from configs.serving import AppArgs, EmbedderUserConfig, SearchUserConfig, unknown_key
+from configs.serving import AppArgs
 from models.errors import ConfigurationError
+from serve_app.config_mistakes import mistakes
 
 IMPORT_PATH = "serve_app.main:build_app"
-USER_CONFIGS: dict[str, type[BaseModel] | None] = {
-    "Ingress": None,
-    "TextEmbedder": EmbedderUserConfig,
-    "ImageEmbedder": EmbedderUserConfig,
-    "SearchIndex": SearchUserConfig,
-    "Indexer": None,
-}
 
 
 class LaunchConfig:
@@ -53,28 +46,15 @@ class LaunchConfig:
 def load_config(path: Path, import_path: str = IMPORT_PATH) -> LaunchConfig:
     """Raises ConfigurationError with one line that says what to change. ``import_path``: of the only
     application that it may name."""
-    document = _read(path)
-    _refuse_unknown_keys(path, "", document, ServeDeploySchema)
-    applications = document.get("applications")
-    if not isinstance(applications, list) or len(applications) != 1 or not isinstance(applications[0], dict):
-        raise ConfigurationError(f"{path}: 'applications' must be a list of exactly one application.")
-    application = applications[0]
-    _refuse_unknown_keys(path, "applications.0.", application, ServeApplicationSchema)
-    _refuse_unknown_keys(path, "http_options.", document.get("http_options") or {}, HTTPOptionsSchema)
-    for number, deployment in enumerate(application.get("deployments") or []):
-        _check_deployment(path, f"applications.0.deployments.{number}.", deployment)
-    if application.get("import_path") != import_path:
-        raise ConfigurationError(f"{path}: applications.0.import_path must be '{import_path}'.")
-    try:
-        args = AppArgs.model_validate(application.get("args") or {})
-        return LaunchConfig(path, ServeDeploySchema.model_validate(document), args)
-    except ValidationError as error:
-        raise ConfigurationError(f"{path}: {_first_message(error)}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: {str(error).strip().splitlines()[0]}") from None
+    document = read_document(path)
+    for mistake in mistakes(document, import_path):
+        raise ConfigurationError(f"{path}: {mistake}")
+    args = AppArgs.model_validate(document["applications"][0].get("args") or {})
+    return LaunchConfig(path, ServeDeploySchema.model_validate(document), args)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """Raises ConfigurationError where the file is not a YAML mapping."""
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
@@ -88,43 +68,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigurationError(f"The config {path} is not a YAML mapping. Start from configs/local.yaml.")
     return document
-
-
-def _refuse_unknown_keys(path: Path, where: str, values: Any, schema: type[BaseModel]) -> None:
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{path}: {where.rstrip('.')} must be a mapping.")
-    for key in values:
-        if key not in schema.model_fields:
-            raise ConfigurationError(
-                f"{path}: {where}{_ended(unknown_key(str(key), list(schema.model_fields)))}"
-            )
-
-
-def _check_deployment(path: Path, where: str, deployment: Any) -> None:
-    """Serve would find these mistakes only once the replicas start, half a minute later."""
-    _refuse_unknown_keys(path, where, deployment, DeploymentSchema)
-    name = deployment.get("name")
-    if name not in USER_CONFIGS:
-        known = ", ".join(USER_CONFIGS)
-        raise ConfigurationError(f"{path}: {where}name: there is no deployment '{name}', only {known}.")
-    values = deployment.get("user_config")
-    if values is None:
-        return
-    schema = USER_CONFIGS[name]
-    if schema is None:
-        raise ConfigurationError(f"{path}: {where}user_config: {name} takes none. Remove it.")
-    try:
-        schema.model_validate(values)
-    except ValidationError as error:
-        raise ConfigurationError(f"{path}: {where}user_config: {_first_message(error)}") from None
-
-
-def _first_message(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return _ended(f"{place}: {message}" if place else message)
-
-
-def _ended(sentence: str) -> str:
-    return sentence if sentence.endswith("?") else f"{sentence}."

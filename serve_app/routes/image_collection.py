@@ -25,8 +25,10 @@ router = APIRouter(prefix="/api/image-collection", tags=["photos"])
 
 ImageId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 PHOTO_PROBLEMS: dict[int | str, dict[str, Any]] = {409: {}, 413: {}, 415: {}}
+LONGEST_WAIT_S = 60
 WaitS = Annotated[
-    float, Query(alias="wait", ge=0, le=60, description="Seconds to wait until it is embedded.")
+    float,
+    Query(alias="wait", ge=0, le=LONGEST_WAIT_S, description="Seconds to wait until it is embedded."),
 ]
 
 

@@ -65,8 +65,14 @@ def test_what_is_deployed_has_the_chosen_arguments_and_address() -> None:
     ("change", "words"),
     [
         (lambda d: d.update(aplications=[]), "unknown key 'aplications': did you mean 'applications'?"),
-        (lambda d: d["http_options"].update(prot=1), "http_options.unknown key 'prot': did you mean 'port'?"),
-        (lambda d: application(d).update(arg={}), "applications.0.unknown key 'arg': did you mean 'args'?"),
+        (
+            lambda d: d["http_options"].update(prot=1),
+            "http_options.prot: unknown key 'prot': did you mean 'port'?",
+        ),
+        (
+            lambda d: application(d).update(arg={}),
+            "applications.0.arg: unknown key 'arg': did you mean 'args'?",
+        ),
         (
             lambda d: application(d)["args"].update(qqqq=1),
             "unknown key 'qqqq': known keys: accounts, audit, calls, collection, ",
@@ -95,10 +101,10 @@ def test_what_is_deployed_has_the_chosen_arguments_and_address() -> None:
             lambda d: application(d)["deployments"][1].update(user_config={"max_batch_size": 0}),
             "max_batch_size",
         ),
-        (lambda d: application(d).update(deployments=[3]), "applications.0.deployments.0 must be a mapping"),
+        (lambda d: application(d).update(deployments=[3]), "applications.0.deployments.0: must be a mapping"),
         (
             lambda d: application(d).update(import_path="os:system"),
-            "import_path must be 'serve_app.main:build_app'",
+            "import_path: must be 'serve_app.main:build_app'",
         ),
         (lambda d: d.update(applications=[]), "exactly one application"),
         (lambda d: d.update(applications=[application(d), application(d)]), "exactly one application"),

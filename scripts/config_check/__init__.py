@@ -1,0 +1,1 @@
+"""What ``python -m scripts.check_config`` looks for."""
