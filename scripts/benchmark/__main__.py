@@ -85,8 +85,8 @@ def _unwind(*_: object) -> None:
 
 
 def _bulk(directory: Path, arguments: argparse.Namespace) -> Measured:
-    photos, rounds = arguments.photos, arguments.rounds
-    return bulk.measure(directory, arguments.model, photos, rounds, peer=arguments.peer == "loop")
+    options = bulk.Options(arguments.photos, arguments.rounds, arguments.peer == "loop")
+    return bulk.measure(directory, arguments.model, arguments.config, options)
 
 
 def _fairness(directory: Path, arguments: argparse.Namespace) -> Measured:
@@ -123,7 +123,12 @@ def _search(directory: Path, arguments: argparse.Namespace) -> Measured:
 
 def _text(directory: Path, arguments: argparse.Namespace) -> Measured:
     options = text.Options(
-        arguments.backend, arguments.threads, arguments.callers, arguments.seconds, arguments.rounds
+        arguments.backend,
+        arguments.device,
+        arguments.threads,
+        arguments.callers,
+        arguments.seconds,
+        arguments.rounds,
     )
     return text.measure(directory, arguments.model, arguments.config, options)
 
@@ -134,8 +139,8 @@ def _filters(directory: Path, arguments: argparse.Namespace) -> Measured:
 
 
 def _image(directory: Path, arguments: argparse.Namespace) -> Measured:
-    threads, rounds = arguments.threads, arguments.rounds
-    return image.measure(directory, arguments.model, arguments.config, threads, rounds)
+    options = image.Options(arguments.device, arguments.threads, arguments.rounds)
+    return image.measure(directory, arguments.model, arguments.config, options)
 
 
 def _accuracy(_: Path, arguments: argparse.Namespace) -> Measured:
@@ -167,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--photos", type=int, default=1024, help="photos of each round (default: 1024)")
     own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
     own.add_argument("--peer", choices=["loop"], help="measure it as well, in turns")
+    _add_config(own)
     own = _kind(kinds, "fairness", _fairness, fairness.__doc__)
     own.add_argument("--backlog", type=int, default=1_000_000, help="photos that wait (default: 1000000)")
     own.add_argument("--uploads", type=int, default=12, help="single uploads of each kind (default: 12)")
@@ -191,10 +197,12 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--seconds", type=float, default=5.0, help="of each round of callers (default: 5)")
     own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
     _add_backend(own)
+    _add_device(own)
     _add_config(own)
     own = _kind(kinds, "image", _image, image.__doc__)
     own.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 2")
     own.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
+    _add_device(own)
     _add_config(own)
     own = _kind(kinds, "search", _search, search.__doc__, model=False)
     sizes = [1_000, 10_000, 100_000]
@@ -235,6 +243,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_backend(own: argparse.ArgumentParser) -> None:
     choices = ["torch", "cuda_graphs", "openvino"]
     own.add_argument("--backend", choices=choices, default="torch", help="for prompts (default: torch)")
+
+
+def _add_device(own: argparse.ArgumentParser) -> None:
+    own.add_argument("--device", help="of the tower: cpu, cuda, cuda:1, … (default: the config's)")
 
 
 def _add_config(own: argparse.ArgumentParser) -> None:

@@ -77,18 +77,26 @@ class Rounds:
     loop: float | None = None
 
 
-def measure(
-    directory: Path, model: str | None, photos: int, rounds: int, *, peer: bool = False
-) -> tuple[list[Figure], Any]:
-    """The figures, and all that they come from. ``peer``: of the plain loop as well. Prints tables."""
+@dataclass(frozen=True)
+class Options:
+    """``photos``: of each round; ``peer``: the plain loop as well."""
+
+    photos: int
+    rounds: int
+    peer: bool = False
+
+
+def measure(directory: Path, model: str | None, config: Path, options: Options) -> tuple[list[Figure], Any]:
+    """The figures, and all that they come from. Prints tables."""
+    photos, rounds = options.photos, options.rounds
     with ExitStack() as running:
-        bench = running.enter_context(workbench(directory, model))
+        bench = running.enter_context(workbench(directory, model, config))
         files = write_photos(bench.media, photos)
         feed = write_zip(directory / "photos.zip", files)
         bench.wait_until_quiet()
         args, batch = bench.args.image_embedder, bench.args.indexer.embed_batch
         loop = None
-        if peer:
+        if options.peer:
             words = str(bench.checkpoint), str(bench.media), str(directory / "plain-loop")
             loop = running.enter_context(LineProcess("scripts.benchmark.plain_loop", *words))
         bare = running.enter_context(BareModel(bench.checkpoint, args, bench.media))

@@ -46,16 +46,26 @@ class Stages:
     all_ms: float
 
 
-def measure(
-    directory: Path, model: str | None, config: Path, threads: Sequence[int], rounds: int
-) -> tuple[list[Figure], Any]:
+@dataclass(frozen=True)
+class Options:
+    """``device``: of the encoder; None: the config's."""
+
+    device: str | None
+    threads: Sequence[int]
+    rounds: int
+
+
+def measure(directory: Path, model: str | None, config: Path, options: Options) -> tuple[list[Figure], Any]:
     """The figures, and all that they come from. Prints tables."""
     from serve_app.local_config import load_config
 
+    args = load_config(config).args.image_embedder
+    if options.device is not None:
+        args = args.model_copy(update={"device": options.device})
+    settings, rounds = settings_of(args, options.threads), options.rounds
     checkpoint = Path(model) if model else make_checkpoint(directory / "checkpoint", FASHION_CLIP_SHAPE)
     photos = directory / "photos"
     write_photos(photos, max(BATCHES))
-    settings = settings_of(load_config(config).args.image_embedder, threads)
     items = {size: SINGLES if size == 1 else BATCHED for size in BATCHES}
     rates = encoder_rates(checkpoint, settings, items, rounds, photos)
     print_rates(rates, "photos")

@@ -1,4 +1,4 @@
-"""A config with what a benchmark needs to compare: one replica of a deployment, a backend for prompts."""
+"""A config with what a benchmark needs to compare: one replica of a deployment, a backend, a device."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ def with_one_replica(config: Path, name: str, target: Path) -> tuple[Path, int]:
     return target, EmbedderUserConfig.model_validate(own).max_batch_size
 
 
-def with_backend(config: Path, backend: str, target: Path) -> Path:
-    """Write ``target``: ``config`` with that backend for prompts, whatever ``auto`` would take here."""
+def with_backend(config: Path, backend: str, target: Path, device: str | None = None) -> Path:
+    """Write ``target``: ``config`` with that backend for prompts, whatever ``auto`` would take here, and that
+    device where one is named."""
     document = yaml.safe_load(config.read_text("utf-8"))
     args = document["applications"][0].setdefault("args", {})
-    args["text_embedder"] = (args.get("text_embedder") or {}) | {"backend": backend}
+    own = {"backend": backend} | ({} if device is None else {"device": device})
+    args["text_embedder"] = (args.get("text_embedder") or {}) | own
     target.write_text(yaml.safe_dump(document), "utf-8")
     return target

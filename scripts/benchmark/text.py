@@ -36,7 +36,7 @@ from scripts.benchmark.processor_time import between, used_s
 from scripts.benchmark.workbench import Workbench, workbench
 from scripts.console import log
 from scripts.measurement.report import Figure
-from serve_app.encoder import FashionClipEncoder
+from serve_app.encoder import FashionClipEncoder, choose_device
 
 LEAST_RATIO = 0.85  # issue 6, "Must show"
 LEAST_COSINE = 0.999
@@ -60,9 +60,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Options:
-    """``seconds``: of each round of callers; ``backend``: of the replica and of the bare encoder."""
+    """``seconds``: of each round of callers; ``backend`` and ``device``: of the replica and of the bare
+    encoder; None: the config's."""
 
     backend: str
+    device: str | None
     threads: Sequence[int]
     callers: Sequence[int]
     seconds: float
@@ -71,7 +73,9 @@ class Options:
 
 def measure(directory: Path, model: str | None, config: Path, options: Options) -> tuple[list[Figure], Any]:
     """The figures, and all that they come from. Prints tables."""
-    chosen = with_backend(config, options.backend, directory / "backend.yaml")
+    if options.device is not None:
+        choose_device(options.device)
+    chosen = with_backend(config, options.backend, directory / "backend.yaml", options.device)
     own_config, batch = with_one_replica(chosen, REPLICA, directory / "config.yaml")
     with workbench(directory, model, own_config) as bench:
         bench.wait_until_quiet()
@@ -93,7 +97,9 @@ def measure(directory: Path, model: str | None, config: Path, options: Options) 
 
 def least_cosine(checkpoint: Path, args: EmbedderArgs, kept: Sequence[tuple[str, Sequence[float]]]) -> float:
     """Of the vectors of these prompts and those that the encoder makes of each alone."""
-    encoder = FashionClipEncoder.load(checkpoint, towers=["text"], dtype=args.dtype, backend=args.backend)
+    encoder = FashionClipEncoder.load(
+        checkpoint, towers=["text"], device=args.device, dtype=args.dtype, backend=args.backend
+    )
     return min(float(encoder.encode_texts([prompt])[0] @ np.array(vector)) for prompt, vector in kept)
 
 

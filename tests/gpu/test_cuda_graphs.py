@@ -1,12 +1,10 @@
-"""Both towers on a real GPU, by CUDA graphs: ``pytest tests/gpu -s`` prints rates, too."""
+"""Both towers on a real GPU, by CUDA graphs and without, against the CPU's float32."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +14,10 @@ from numpy.typing import NDArray
 from scripts.console import out
 from serve_app.encoder import FashionClipEncoder
 from serve_app.encoder.buckets import BucketedImageTower, BucketedTextTower
-from tests.checkpoints import FASHION_CLIP_SHAPE, WORDS, make_checkpoint
+from tests.checkpoints import FASHION_CLIP_SHAPE, make_checkpoint
+from tests.gpu.rates import NO_GPU, photos_of, prompts_of
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)
 LEAST_COSINE = {"float32": 0.9999, "float16": 0.999, "bfloat16": 0.999}
 COUNTS = 1, 3, 8, 30, 70, 130
 Vectors = NDArray[np.float32]
@@ -44,15 +43,6 @@ def graphed(checkpoint: Path, dtype: str) -> FashionClipEncoder:
     return FashionClipEncoder.load(checkpoint, device="cuda", dtype=dtype)
 
 
-def _prompts(count: int, seed: int = 0) -> list[str]:
-    draw = np.random.default_rng(seed)
-    return [" ".join(draw.choice(WORDS, draw.integers(0, 1 + seed % 90))) for _ in range(count)]
-
-
-def _photos(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
-
-
 def _cosine(one: Vectors, other: Vectors) -> float:
     return float((one * other).sum(axis=1).min())
 
@@ -61,16 +51,25 @@ def test_a_gpu_gives_the_cpus_vectors(
     exact: FashionClipEncoder, graphed: FashionClipEncoder, dtype: str
 ) -> None:
     for seed in (5, 12, 89):  # short prompts, longer ones, some that are cut
-        prompts = _prompts(9, seed)
+        prompts = prompts_of(9, seed)
         assert _cosine(exact.encode_texts(prompts), graphed.encode_texts(prompts)) >= LEAST_COSINE[dtype]
-    pixels = _photos(5)
+    pixels = photos_of(5)
     assert _cosine(exact.encode_images(pixels), graphed.encode_images(pixels)) >= LEAST_COSINE[dtype]
+
+
+def test_a_gpu_without_graphs_gives_the_cpus_vectors(
+    checkpoint: Path, exact: FashionClipEncoder, dtype: str
+) -> None:
+    plain = FashionClipEncoder.load(checkpoint, device="cuda", dtype=dtype, backend="torch")
+    prompts, pixels = prompts_of(9, 12), photos_of(5)
+    assert _cosine(exact.encode_texts(prompts), plain.encode_texts(prompts)) >= LEAST_COSINE[dtype]
+    assert _cosine(exact.encode_images(pixels), plain.encode_images(pixels)) >= LEAST_COSINE[dtype]
 
 
 def test_graphs_give_the_kernels_vectors(checkpoint: Path, graphed: FashionClipEncoder, dtype: str) -> None:
     plain = FashionClipEncoder.load(checkpoint, device="cuda", dtype=dtype, backend="torch")
     for seed, count in enumerate(COUNTS):
-        prompts, pixels = _prompts(count, 1 + 7 * seed), _photos(count, seed)
+        prompts, pixels = prompts_of(count, 1 + 7 * seed), photos_of(count, seed)
         for _ in range(2):  # captured, then replayed
             assert _cosine(plain.encode_texts(prompts), graphed.encode_texts(prompts)) >= LEAST_COSINE[dtype]
             assert _cosine(plain.encode_images(pixels), graphed.encode_images(pixels)) >= LEAST_COSINE[dtype]
@@ -92,7 +91,7 @@ def test_every_shape_is_captured(checkpoint: Path, caplog: pytest.LogCaptureFixt
 
 def test_threads_capture_and_replay_at_the_same_time(checkpoint: Path, exact: FashionClipEncoder) -> None:
     encoder = FashionClipEncoder.load(checkpoint, device="cuda")
-    known = _prompts(40, seed=9), _photos(10)
+    known = prompts_of(40, seed=9), photos_of(10)
     wanted = exact.encode_texts(known[0]), exact.encode_images(known[1])
 
     def ask(number: int) -> float:
@@ -106,31 +105,3 @@ def test_threads_capture_and_replay_at_the_same_time(checkpoint: Path, exact: Fa
 
     with ThreadPoolExecutor(8) as pool:
         assert min(pool.map(ask, range(400))) >= 0.999
-
-
-def test_rates(checkpoint: Path) -> None:
-    """Speed is printed, not asserted."""
-    encoders = {
-        backend: FashionClipEncoder.load(checkpoint, device="cuda", backend=backend)
-        for backend in ("torch", "cuda_graphs")
-    }
-    out.print(f"\n{torch.cuda.get_device_name()}, {encoders['torch'].dtype}")
-    for count in (1, 8, 32, 64):
-        layout = [f"a {WORDS[number % len(WORDS)]} dress with dots" for number in range(count)]
-        _print_rates("prompts", count, {name: one.encode_texts for name, one in encoders.items()}, layout)
-    for count in (1, 8, 24, 96):
-        pixels = _photos(count)
-        _print_rates("photos", count, {name: one.encode_images for name, one in encoders.items()}, pixels)
-
-
-def _print_rates(what: str, count: int, encode: dict[str, Callable[[Any], Vectors]], batch: Any) -> None:
-    times_s: dict[str, list[float]] = {name: [] for name in encode}
-    for _ in range(60):  # in turns
-        for name, one in encode.items():
-            began = time.perf_counter()
-            found = one(batch)
-            times_s[name].append(time.perf_counter() - began)
-            assert np.isfinite(found).all()
-    median = {name: float(np.median(own[10:])) for name, own in times_s.items()}
-    words = ", ".join(f"{name} {1000 * one:.2f} ms {count / one:,.0f}/s" for name, one in median.items())
-    out.print(f"{count} {what}: {words}, ratio {median['torch'] / median['cuda_graphs']:.2f}")
