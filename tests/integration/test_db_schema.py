@@ -63,15 +63,37 @@ def test_the_command_migrates(empty: Engine, tmp_path: Path) -> None:
         assert len(catalogue(connection)) > 80
 
 
+def test_waiting_ends_when_the_schema_is_there(empty: Engine, tmp_path: Path) -> None:
+    variables = {"DATABASE_URL": empty.url.render_as_string(hide_password=False)}
+    refused = _run_migrate(tmp_path, variables, "--wait", "0.1")
+    assert refused.returncode == 2
+    assert "After 0.1 s the database is not ready: the schema is missing" in refused.stderr
+    assert not migrate.is_migrated(empty.url)
+    migrate.upgrade(empty.url)
+    done = _run_migrate(tmp_path, variables, "--wait", "0.1")
+    assert (done.returncode, done.stderr) == (0, "The database has this release's schema.\n")
+
+
+def test_a_later_schema_is_waited_for_no_longer(empty: Engine) -> None:
+    """While a release comes, the former one's head may have to start again."""
+    migrate.upgrade(empty.url)
+    with empty.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
+    assert migrate.is_migrated(empty.url)
+    with empty.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert not migrate.is_migrated(empty.url)
+
+
 def test_without_a_database_it_says_so(tmp_path: Path) -> None:
     done = _run_migrate(tmp_path, {"DATABASE_URL": ""})
     assert done.returncode == 2
     assert done.stderr.startswith("error: No database is named.")
 
 
-def _run_migrate(folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run_migrate(folder: Path, variables: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "scripts.migrate"],
+        [sys.executable, "-m", "scripts.migrate", *options],
         cwd=folder,  # no .env there
         env=os.environ | {"PYTHONPATH": str(PROJECT)} | variables,
         capture_output=True,
