@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from sqlalchemy import text
+from sqlmodel import col, select
 
 from configs.serving import AuditArgs, CollectionArgs, IndexerArgs, TagArgs
 from db import embeddings, index_versions, work
@@ -129,6 +131,21 @@ class Bench:
         embed_claim(parts, BulkEmbedders(NoModel(), texts), new)
         delete_claim(parts, deleted)
         update_metadata(parts, texts, changed)
+
+    def work_until_done(self, patience_s: float = 30.0) -> None:
+        """The same until nothing waits, also for another attempt."""
+        waiting = select(Image.id).where(
+            col(Image.shop_id) == self.photos.shop_id, col(Image.status) != ImageStatus.EMBEDDED
+        )
+        deadline = time.monotonic() + patience_s
+        while True:
+            self.work()
+            with self.parts.database.transaction() as session:
+                left = session.exec(waiting).all()
+            if not left:
+                return
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
 
     def assert_equal(self) -> None:
         """Index and database hold the same, and nobody works on any photo."""

@@ -144,8 +144,7 @@ def test_uploads_and_deletions_during_a_rebuild_are_not_lost(make_bench: MakeBen
         bench.photos.change(lambda image: setattr(image, "status", ImageStatus.DELETING), one)
         bench.work()
     rebuilding.join()
-    for _ in range(8):
-        bench.work()
+    bench.work_until_done()
     bench.audit(repair=True)
     bench.assert_equal()
 

@@ -57,8 +57,8 @@ def used(stack: Stack) -> tuple[Page, Page]:
     before = wait_for(stack, lambda page: total(page, "ray_fashion_live_model") == 1, "nothing is published")
     image_id = shop.add(garment(), wait_s=30)["ImageID"]
     for number in range(QUESTIONS):
-        assert shop.ask(f"a red dress {min(number, 1)}").status_code == 200
-    filtered = {"prompt": "a dress", "filters": {"sku": {"not_in": ["x"]}}}
+        assert shop.ask(f"a red dress of shop {shop.shop_id}, {min(number, 1)}").status_code == 200
+    filtered = {"prompt": f"a dress of shop {shop.shop_id}", "filters": {"sku": {"not_in": ["x"]}}}
     assert shop.request("POST", RECOMMENDATIONS, json=filtered).status_code == 200
     assert shop.request("GET", f"/api/image-collection/{image_id}/similar/").status_code == 200
     assert shop.request("GET", "/canary-path/").status_code == 404
