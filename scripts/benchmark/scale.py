@@ -54,7 +54,7 @@ CLIENTS_PER_NODE = 16
 RAMP = 0.25  # of the seconds
 WARM_UP_S = 1.5  # for each node
 LOOK_S, RESTING_CORES, REST_TIMEOUT_S = 1.0, 0.6, 15.0
-PHOTOS_PER_NODE = 80
+PHOTOS_PER_S = 8  # for each node and second, near what a node embeds: rounds of both kinds are as long
 WARM_UP_PHOTOS = 48  # for each node, so that the processes of its tasks run
 CHECKED_PHOTOS = 48
 PHOTOS_PER_CALL, CALLS = 8, 5
@@ -89,7 +89,7 @@ def measure(
     directory: Path, model: str | None, nodes: Sequence[int], rounds: int, seconds: float
 ) -> tuple[list[Figure], Any]:
     """The figures, and what each visit to a number of ``nodes`` measured. Prints a table."""
-    files = write_photos(directory / "data" / "media" / PREFIX, PHOTOS_PER_NODE * max(nodes))
+    files = write_photos(directory / "data" / "media" / PREFIX, photos_of(seconds, max(nodes)))
     checkpoint = Path(model) if model else make_checkpoint(directory / "checkpoint", FASHION_CLIP_SHAPE)
     sleeps = _measured(checkpoint)
     prompts_ms, photos_ms = 1000 * PROMPTS_PER_CALL * sleeps.prompt_s, 1000 * PHOTOS_PER_CALL * sleeps.photo_s
@@ -115,6 +115,11 @@ def measure(
         Figure(f"photos found by their exact vector, of {len(right)}", float(np.mean(right)), 1.0),
     ]
     return figures, {"sleeps": asdict(sleeps), "visits": [asdict(visit) for visit in visits]}
+
+
+def photos_of(seconds: float, nodes: int) -> int:
+    """Those of a round of bulk work; also enough for the warm-up."""
+    return nodes * max(int(PHOTOS_PER_S * seconds), WARM_UP_PHOTOS)
 
 
 def in_turn(nodes: Sequence[int], rounds: int) -> list[int]:
@@ -194,7 +199,7 @@ def _visit(stage: Stage, count: int, kept: Answered, right: list[bool]) -> Visit
     answers_per_s = steady_rate(load.ended_s, started, stage.seconds)
     kept += load.kept
     _embed(stage, f"warm-up-{count}", stage.files[: WARM_UP_PHOTOS * count])
-    files = stage.files[: PHOTOS_PER_NODE * count]
+    files = stage.files[: photos_of(stage.seconds, count)]
     (shop_id, seconds), embedding = _with_cores(lambda: _embed(stage, f"nodes-{count}", files))
     right += _found(stage, shop_id, files)
     p50_ms = quantiles_ms(load.times_s)["p50"]

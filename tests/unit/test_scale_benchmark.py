@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from configs.serving import AppArgs
-from scripts.benchmark.scale import Visit, gains, in_turn, steady_rate
+from scripts.benchmark.scale import Visit, gains, in_turn, photos_of, steady_rate
 from scripts.benchmark.sleeping_bench import PER_NODE, sleeping_config
 from scripts.benchmark.sleeping_encoder import SleepingEncoder, Sleeps, vector_of
 
@@ -73,3 +73,8 @@ def test_sleeps_travel_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     for name, value in sleeps.variable().items():
         monkeypatch.setenv(name, value)
     assert Sleeps.of_environment() == sleeps
+
+
+@pytest.mark.parametrize(("seconds", "nodes", "photos"), [(10.0, 1, 80), (20.0, 2, 320), (1.0, 2, 96)])
+def test_bulk_rounds_grow_with_the_seconds(seconds: float, nodes: int, photos: int) -> None:
+    assert photos_of(seconds, nodes) == photos
