@@ -8,10 +8,10 @@ PORT ?= 8000
 # An extra package index for torch, e.g. PyTorch's CPU-only one (README, "Two commands").
 TORCH_INDEX ?=
 
-.PHONY: install demo serve test chaos chaos-import chaos-reindex lint format clean help
+.PHONY: install demo serve stack cluster test test-stack chaos chaos-import chaos-reindex lint format clean help
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/installed  ## Install the service into .venv
 
@@ -21,8 +21,17 @@ demo: $(VENV)/installed  ## Upload a catalogue to a fresh stack, ask by words an
 serve: $(VENV)/installed  ## The same in ./data, once, and keep serving on PORT (8000)
 	@$(BIN)/python -m scripts.demo --model "$(MODEL)" --serve --data-dir data --port $(PORT)
 
+stack: $(VENV)/installed-dev  ## Serve configs/cluster.yaml against separate PostgreSQL, Chroma, Redis, S3 and SMTP servers
+	@$(BIN)/python -m scripts.stack --model "$(MODEL)" --port $(PORT)
+
+cluster: $(VENV)/installed-dev  ## Three Ray nodes on this machine: index, ask, kill a worker node, then the head
+	@$(BIN)/python -m scripts.cluster --model "$(MODEL)"
+
 test: $(VENV)/installed-dev  ## Run all tests against real PostgreSQL, Chroma and Ray Serve
 	@$(BIN)/python -m pytest
+
+test-stack: $(VENV)/installed-dev  ## The integration tests against the servers of make stack
+	@STACK=cluster $(BIN)/python -m pytest tests/integration
 
 chaos: chaos-import chaos-reindex  ## The long tests: imports while parts are killed, models changed while shoppers ask
 

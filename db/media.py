@@ -67,7 +67,8 @@ class MediaStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        # Other processes write, too: a listing that is kept would be wrong.
+        self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
 
     def save(self, key: str, data: bytes) -> None:
         """Write a file whole or not at all; an existing one is replaced."""
@@ -100,7 +101,6 @@ class MediaStore:
         """Remove what crashed processes left of uploads that were never published; returns how many."""
         removed = 0
         with _translated(UPLOADS):
-            self._fs.invalidate_cache()
             path = self._path(UPLOADS)
             for name in self._fs.ls(path, detail=False) if self._fs.isdir(path) else []:
                 if time.time() - self._fs.modified(name).timestamp() > older_than_s:
@@ -117,7 +117,6 @@ class MediaStore:
         """Remove every file under the prefix; nothing happens where there is none."""
         path = self._path(prefix)
         with _translated(prefix):
-            self._fs.invalidate_cache()
             if self._fs.exists(path):
                 self._fs.rm(path, recursive=True)
 
@@ -125,7 +124,6 @@ class MediaStore:
         """Prefixes of what lies directly under this one, folders and files; empty where there is nothing."""
         path = self._path(prefix)
         with _translated(prefix):
-            self._fs.invalidate_cache()
             names = self._fs.ls(path, detail=False) if self._fs.isdir(path) else []
             return sorted(f"{prefix}/{name.rstrip('/').rsplit('/', 1)[-1]}" for name in names)
 

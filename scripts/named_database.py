@@ -39,6 +39,10 @@ def named_database(data_dir: Path | None) -> Iterator[str | URL]:
         yield url
         return
     directory = DataDirectory(data_dir)
+    running = directory.running()
+    if running is not None and not _has_database(data_dir):  # it uses the server that its environment named
+        yield running.database_url
+        return
     directory.create()
     server = LocalPostgres(directory.path)
     try:
@@ -65,7 +69,12 @@ def existing_database(data_dir: Path | None, connections: int = 1) -> Iterator[D
 
     Raises ConfigurationError, also for a directory that no service ever used.
     """
-    if data_dir is not None and not (DataDirectory(data_dir).path / "postgres").is_dir():
+    if data_dir is not None and not _has_database(data_dir) and DataDirectory(data_dir).running() is None:
         raise ConfigurationError(f"{data_dir} is no data directory of a service. Check --data-dir.")
     with opened_database(data_dir, connections) as database:
         yield database
+
+
+def _has_database(data_dir: Path) -> bool:
+    """Whether a service had its PostgreSQL there."""
+    return (DataDirectory(data_dir).path / "postgres").is_dir()

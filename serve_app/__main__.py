@@ -259,7 +259,15 @@ class Launcher:
         metrics_urls = _metrics_urls(metrics_port, os.environ["RAY_SERVE_HAPROXY_METRICS_PORT"])
         _say(f"Metrics: {', '.join(metrics_urls)}")
         self._directory.announce(
-            RunningService(os.getpid(), url, address, settings.chroma_url or "", database_url, metrics_urls)
+            RunningService(
+                os.getpid(),
+                url,
+                address,
+                settings.chroma_url or "",
+                database_url,
+                settings.media_url or "",
+                metrics_urls,
+            )
         )
 
 

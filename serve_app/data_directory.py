@@ -23,11 +23,16 @@ class RunningService:
     ray_address: str
     chroma_url: str
     database_url: str
+    media_url: str = ""
     metrics_urls: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         """What a script beside the service needs of its environment."""
-        return {"CHROMA_URL": self.chroma_url, "DATABASE_URL": self.database_url}
+        return {
+            "CHROMA_URL": self.chroma_url,
+            "DATABASE_URL": self.database_url,
+            "MEDIA_URL": self.media_url,
+        }
 
 
 class DataDirectory:

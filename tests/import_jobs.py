@@ -189,7 +189,7 @@ def send_to(stack: Stack, shop: ShopClient, feed: bytes, **options: Any) -> int:
     """A job of a running service; its id."""
     database = Database(stack.database_url, connections=1)
     try:
-        return send(database, MediaStore((stack.data_dir / "media").as_uri()), shop.shop_id, feed, **options)
+        return send(database, stack.media, shop.shop_id, feed, **options)
     finally:
         database.close()
 

@@ -14,23 +14,26 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import httpx
 import psutil
 import pytest
 import yaml
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import URL, Connection, NullPool, create_engine, text
 
 from configs.serving import CollectionArgs
 from configs.settings import environment_names
 from db import keys
+from db.media import MediaStore
 from db.session import Database
 from db.vectors import VectorStore
 from scripts.create_shop import create_shop
+from scripts.native_servers import NativeServers
 from serve_app.secrets import KeyMint
 from tests.mail_server import MailServer
 from tests.shop_client import ShopClient
@@ -40,6 +43,8 @@ DEMO_MODEL = "assets/demo-clip"
 START_PATIENCE_S = 240.0
 STOP_LIMIT_S = 15.0
 OF_A_SERVICE = environment_names() | {"RAY_ADDRESS"}
+# "cluster": the session's service has the production config and servers of its own (make test-stack).
+PROFILE = os.environ.get("STACK", "local")
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -87,12 +92,14 @@ def _short_directory() -> Path:
 
 @dataclass
 class Stack:
-    """One launcher; ``lines`` is what it has written so far."""
+    """One launcher; ``lines`` is what it has written so far. ``servers``: those that it did not start."""
 
     data_dir: Path
     scratch_parent: Path
     process: subprocess.Popen[bytes]
     url: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+    servers: NativeServers | None = None
     _http: httpx.Client | None = None
 
     @property
@@ -121,7 +128,7 @@ class Stack:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        return cls(data_dir.resolve(), scratch_parent, process)
+        return cls(data_dir.resolve(), scratch_parent, process, variables=variables or {})
 
     @classmethod
     def start(cls, data_dir: Path, *arguments: str, model: str | None = DEMO_MODEL) -> Stack:
@@ -199,8 +206,36 @@ class Stack:
     @property
     def database_url(self) -> str:
         """Read from the server's own file: joining it as a user would keep it alive at the end."""
+        if "DB_HOST" in self.variables:
+            parts = {name: self.variables[f"DB_{name.upper()}"] for name in ("host", "password")}
+            url = URL.create(
+                "postgresql+psycopg2",
+                username=self.variables["DB_USER"],
+                port=int(self.variables["DB_PORT"]),
+                database=self.variables["DB_NAME"],
+                **parts,
+            )
+            return url.render_as_string(hide_password=False)
         socket_dir = (self.data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[4]
         return f"postgresql+psycopg2://postgres@/fashion?host={socket_dir}"
+
+    @property
+    def postgres_log(self) -> Path:
+        return self.data_dir / "postgres" / "log" if self.servers is None else self.servers.postgres_log
+
+    @property
+    def media_url(self) -> str:
+        return self.variables.get("MEDIA_URL") or (self.data_dir / "media").as_uri()
+
+    @property
+    def media(self) -> MediaStore:
+        return MediaStore(self.media_url)
+
+    def files(self, prefix: str) -> list[str]:
+        """Keys of all files under the prefix."""
+        store, root = fsspec.core.url_to_fs(self.media_url, use_listings_cache=False)
+        found = store.find(f"{root}/{prefix}")
+        return sorted(str(path).removeprefix(f"{root}/") for path in found)
 
     @property
     def chroma_url(self) -> str:
@@ -271,17 +306,17 @@ class Stack:
             self._http = None
 
 
-def quick_config(path: Path, lease_s: float = 5.0) -> Path:
-    """configs/local.yaml with short leases and health checks, for what was killed and what it held."""
-    document = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text("utf-8"))
+def quick_config(path: Path, lease_s: float = 5.0, profile: str = "local") -> Path:
+    """configs/PROFILE.yaml with short leases and health checks, for what was killed and what it held."""
+    document = yaml.safe_load((PROJECT / "configs" / f"{profile}.yaml").read_text("utf-8"))
     args = document["applications"][0]["args"]
-    args["indexer"]["lease_s"] = lease_s
+    args.setdefault("indexer", {})["lease_s"] = lease_s
     # Webhooks of tests go to this machine; one that hangs is posted again soon.
     args["fetch"] = {"allow_http": True, "allowed_networks": ["127.0.0.0/8"], "timeout_s": 2.0}
-    args["imports"]["batch_rows"] = 8  # small feeds are many batches, too
-    args["search"]["floor_quiet_s"] = 0.2
+    args.setdefault("imports", {})["batch_rows"] = 8  # small feeds are many batches, too
+    args.setdefault("search", {})["floor_quiet_s"] = 0.2
     args.setdefault("audit", {})["poll_interval_s"] = 1.0
-    args["limits"]["signups_per_hour"] = 1000  # all tests sign up from one address
+    args.setdefault("limits", {})["signups_per_hour"] = 1000  # all tests sign up from one address
     args.setdefault("accounts", {}).update(mail_retry_s=0.2, mail_lease_s=2.0)
     for deployment in document["applications"][0]["deployments"]:
         deployment["health_check_period_s"] = 1.0  # a replica that was killed is missed at the next one
@@ -290,14 +325,37 @@ def quick_config(path: Path, lease_s: float = 5.0) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> Iterator[Stack]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeServers | None]:
+    """None: the launcher starts its own."""
+    if PROFILE == "local":
+        yield None
+        return
+    servers = NativeServers(tmp_path_factory.mktemp("servers"), mail=False)
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            servers.start()
+            # Scripts that tests start read photos, too.
+            for name in servers.variables:
+                if name.startswith("AWS_"):
+                    patch.setenv(name, servers.variables[name])
+            yield servers
+        finally:
+            servers.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer, servers: NativeServers | None
+) -> Iterator[Stack]:
     """One real service for all tests of the session; each test brings its own shop."""
     directory = tmp_path_factory.mktemp("stack")
-    config = quick_config(directory / "quick.yaml")
+    config = quick_config(directory / "quick.yaml", profile=PROFILE)
     arguments = (str(config), "--port", "0")
     # Serve would hold back a thousand lines of each log.
     variables = mail_server.environment(RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE="1")
+    variables |= servers.variables if servers is not None else {}
     running = Stack.launch(directory / "data", *arguments, variables=variables)
+    running.servers = servers
     try:
         running.wait_until_ready()
         yield running

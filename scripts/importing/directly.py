@@ -67,7 +67,9 @@ def directly(data_dir: Path | None, email: str, idempotency_key: str | None) -> 
 def _media_url(data_dir: Path | None) -> str:
     url = Settings().media_url
     if url is None and data_dir is not None:
-        url = (DataDirectory(data_dir).path / "media").as_uri()
+        directory = DataDirectory(data_dir)
+        running = directory.running()
+        url = running.media_url if running is not None else (directory.path / "media").as_uri()
     if url is None:
         raise ConfigurationError("No media store is named. Give --data-dir DIR, or set MEDIA_URL.")
     return url

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
+from db.media import shop_prefix
 from tests.drawings import garment
 from tests.photographs import encoded
 from tests.shop_client import PHOTOS, RECOMMENDATIONS, ShopClient, assert_nothing_leaks, assert_problem
@@ -24,8 +25,7 @@ MEGABYTE = 2**20
 def stored(stack: Stack, shop: ShopClient) -> tuple[list[Any], list[str]]:
     """Rows of the shop and its files."""
     rows = stack.execute("SELECT * FROM image WHERE shop_id = :id ORDER BY id", id=shop.shop_id)
-    media = stack.data_dir / "media" / "shops" / str(shop.shop_id)
-    return rows, sorted(str(path) for path in media.rglob("*"))
+    return rows, stack.files(shop_prefix(shop.shop_id))
 
 
 def huge() -> bytes:

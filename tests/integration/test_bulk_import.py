@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from db.media import shop_prefix
 from tests.drawings import garment
 from tests.shop_client import ShopClient
 from tests.stack import PROJECT, Stack, environment
@@ -55,9 +56,8 @@ def test_a_directory_is_imported_both_ways(stack: Stack, shop: ShopClient, direc
     directly = bulk_import(str(directory), "--email", email, "--data-dir", str(stack.data_dir))
     assert directly.returncode == 0, directly.stderr
     assert "4 unchanged, 0 failed" in directly.stdout
-    media = stack.data_dir / "media"
-    assert [path for path in (media / "uploads").rglob("*") if path.is_file()] == []
-    assert list((media / "shops" / str(shop.shop_id) / "imports").iterdir()) == []
+    assert stack.files("uploads") == []
+    assert stack.files(f"{shop_prefix(shop.shop_id)}/imports") == []
 
 
 def test_a_feed_may_come_slowly(shop: ShopClient) -> None:

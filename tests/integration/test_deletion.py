@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from db.media import shop_prefix
 from tests.drawings import garment
 from tests.shop_client import ShopClient, assert_problem
 from tests.stack import Stack
@@ -19,11 +20,11 @@ PATIENCE_S = 60.0
 def wait_until_gone(stack: Stack, shop: ShopClient, left: set[int]) -> None:
     """Rows, index and files hold exactly the photos that are left."""
     ((version_id,),) = stack.execute("SELECT id FROM index_version WHERE state = 'live'")
-    store, media = stack.vectors(), stack.data_dir / "media" / "shops" / str(shop.shop_id)
+    store = stack.vectors()
     deadline = time.monotonic() + PATIENCE_S
     while True:
         rows = {row[0] for row in stack.execute("SELECT id FROM image WHERE shop_id = :id", id=shop.shop_id)}
-        files = {int(path.parent.name) for path in media.rglob("*") if path.is_file()}
+        files = {int(key.split("/")[2]) for key in stack.files(shop_prefix(shop.shop_id))}
         found = (rows, store.ids(version_id, shop.shop_id), files)
         if found == (left, left, left):
             return

@@ -119,7 +119,7 @@ FLOWS: list[Flow] = [shop_flow, refused_mail_flow, staff_flow]
 def log_files(stack: Stack) -> Iterator[Path]:
     """The launcher's, PostgreSQL's, Chroma's, and all that Ray, Serve and HAProxy write."""
     yield stack.scratch_parent / "stderr"
-    yield stack.data_dir / "postgres" / "log"
+    yield stack.postgres_log
     yield from (path for path in (stack.data_dir / "logs").rglob("*") if path.is_file())
     for scratch in stack.scratch_parent.glob("fr-*"):
         yield from (path for path in scratch.rglob("*") if path.is_file() and not path.is_symlink())
@@ -146,6 +146,7 @@ def wait_for_control(stack: Stack, text: str, log: str) -> None:
 def test_no_log_holds_a_secret(stack: Stack, mail_server: MailServer) -> None:
     canaries = [secret for flow in FLOWS for secret in flow(stack, mail_server)]
     canaries += [stack.secret_key, (stack.data_dir / "ray-token").read_text().strip()]
+    canaries += stack.servers.passwords if stack.servers is not None else []
     assert all(len(secret) >= 16 for secret in canaries)
 
     # What came last is there, so what came before it is.
@@ -154,7 +155,7 @@ def test_no_log_holds_a_secret(stack: Stack, mail_server: MailServer) -> None:
     stack.execute(f"DO $$ BEGIN RAISE LOG '{control}'; END $$")
     wait_for_control(stack, control, "replica_fashion_Ingress")
     wait_for_control(stack, control, "log")
-    assert "log" in files_with(stack, control)
+    assert stack.postgres_log.name in files_with(stack, control)
     wait_for_control(stack, "was not sent", "replica_fashion_Indexer")
 
     leaks = {secret: files for secret in canaries if (files := files_with(stack, secret))}

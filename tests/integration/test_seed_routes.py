@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from db.media import image_prefix
 from tests.drawings import garment
 from tests.shop_client import PHOTOS, RECOMMENDATIONS, ShopClient, base64_text
 from tests.stack import Stack
@@ -117,15 +118,15 @@ def test_pages_have_no_doubles_and_no_gaps_while_photos_come_and_go(shop: ShopCl
 
 def test_the_photo_failed_for_good_is_retried(stack: Stack, shop: ShopClient) -> None:
     """Its file is removed behind the service's back, so the first attempt cannot succeed."""
-    media = stack.data_dir / "media" / "shops" / str(shop.shop_id)
     photo = shop.add(garment(seed=1), wait_s=WAIT_S)
-    (file,) = (media / str(photo["ImageID"])).iterdir()
-    file.unlink()
+    folder = image_prefix(shop.shop_id, photo["ImageID"])
+    (file,) = stack.files(folder)
+    stack.media.delete_tree(folder)
     stack.execute("DELETE FROM embedding WHERE image_id = :id", id=photo["ImageID"])
     stack.execute("UPDATE image SET status = 'pending' WHERE id = :id", id=photo["ImageID"])
     failed = _until(lambda: shop.read(photo["ImageID"]), "failed")
     assert failed["error"] == "The stored photo is gone."
-    file.write_bytes(garment(seed=1))
+    stack.media.save(file, garment(seed=1))
     assert shop.retry(photo["ImageID"]).status_code == 202
     assert _until(lambda: shop.read(photo["ImageID"]), "embedded")["error"] is None
 

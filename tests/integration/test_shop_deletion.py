@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from db.media import shop_prefix
 from tests.drawings import garment
 from tests.shop_client import ShopClient, assert_problem
 from tests.stack import Stack
@@ -49,7 +50,7 @@ def assert_nothing_left_of(stack: Stack, shop_id: int) -> None:
     store = stack.vectors()
     for (version_id,) in stack.execute("SELECT id FROM index_version"):
         assert not store.exists(version_id, shop_id)
-    assert not (stack.data_dir / "media" / "shops" / str(shop_id)).exists()
+    assert stack.media.folders("shops").count(shop_prefix(shop_id)) == 0
 
 
 def test_everything_goes_and_the_report_is_exact(stack: Stack, new_shop: Callable[[], ShopClient]) -> None:

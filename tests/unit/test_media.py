@@ -1,18 +1,44 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
 
 from db.media import MediaStore, image_prefix, new_source_key, photo_key, source_folder
 from models.errors import DependencyUnavailable, InvalidInput, NotFound
 
 
-@pytest.fixture(params=["file", "path", "memory"])
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    """A bucket of a real S3 server, in a thread."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir("photos")
+        yield "s3://photos/all"
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture(params=["file", "path", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
+    if request.param == "s3":
+        # A folder for each test: the server lives longer.
+        return MediaStore(f"{request.getfixturevalue('s3_url')}/{uuid.uuid4().hex}")
     urls = {"file": f"file://{tmp_path}/photos", "path": f"{tmp_path}/photos", "memory": "memory://photos"}
     return MediaStore(urls[request.param])
 
