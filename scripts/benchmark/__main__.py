@@ -24,6 +24,7 @@ from configs.serving import CollectionArgs
 from models.errors import AppError
 from scripts.benchmark import (
     accuracy,
+    autoscale,
     bulk,
     decoding,
     fairness,
@@ -37,6 +38,7 @@ from scripts.benchmark import (
     search,
     text,
 )
+from scripts.benchmark.autoscale_config import EMBEDDER, INGRESS, Autoscaling
 from scripts.benchmark.draw import draw
 from scripts.benchmark.results import document_of, require_writable, save
 from scripts.benchmark.workbench import CONFIG
@@ -164,6 +166,13 @@ def _scale(directory: Path, arguments: argparse.Namespace) -> Measured:
     return scale.measure(directory, arguments.model, arguments.nodes, arguments.rounds, arguments.seconds)
 
 
+def _autoscale(directory: Path, arguments: argparse.Namespace) -> Measured:
+    rates = None if arguments.rates is None else tuple(arguments.rates)
+    scaled = Autoscaling(arguments.deployment, arguments.replicas, arguments.ongoing)
+    options = autoscale.Options(arguments.towers == "sleeping", scaled, rates)
+    return autoscale.measure(directory, arguments.model, options)
+
+
 def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m scripts.benchmark", description=summary)
@@ -233,6 +242,20 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--nodes", type=int, nargs="+", default=[1, 2], help="default: 1 2")
     own.add_argument("--rounds", type=int, default=1, help="at each number of nodes (default: 1)")
     own.add_argument("--seconds", type=float, default=10.0, help="of queries in each round (default: 10)")
+    own = _kind(kinds, "autoscale", _autoscale, autoscale.__doc__)
+    own.add_argument(
+        "--towers", choices=["sleeping", "real"], default="sleeping", help="see above (default: sleeping)"
+    )
+    own.add_argument(
+        "--deployment", choices=[EMBEDDER, INGRESS], default=EMBEDDER, help=f"(default: {EMBEDDER})"
+    )
+    own.add_argument("--replicas", type=int, default=3, help="N, the most (default: 3)")
+    own.add_argument(
+        "--ongoing", type=float, default=1.0, help="target_ongoing_requests, calls of a replica (default: 1)"
+    )
+    own.add_argument(
+        "--rates", type=float, nargs=2, metavar=("LOW", "HIGH"), help="requests a second (default: see above)"
+    )
     own = _kind(kinds, "memory", _memory, memory.__doc__)
     own.add_argument(
         "--lines", type=int, nargs=2, default=[1000, 100_000], help="of both files (default: 1000 100000)"

@@ -14,12 +14,14 @@ Details = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Lines:
-    """``lines`` by name; ``x`` and ``y`` say what the axes are. ``zero``: y begins there."""
+    """``lines`` by name; ``x`` and ``y`` say what the axes are. ``zero``: y begins there. ``steps``: a value
+    holds until the next one."""
 
     x: str
     y: str
     lines: Mapping[str, Points]
     zero: bool = True
+    steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,27 @@ def _query(details: Details) -> list[Chart]:
     ]
 
 
+def _autoscale(details: Details) -> list[Chart]:
+    windows, seconds = details["windows"], details["window_s"]
+
+    def over_time(key: str) -> Points:
+        return [
+            (one["start_s"] + seconds / 2, one[key] / (seconds if key == "answered" else 1))
+            for one in windows
+            if one[key] is not None
+        ]
+
+    replicas: dict[str, Points] = {
+        key: [(one["moment_s"], one[key]) for one in details["replicas"]]
+        for key in ("running", "starting", "stopping")
+    }
+    return [
+        Lines("seconds", "requests/s", {key: over_time(key) for key in ("offered", "answered")}),
+        Lines("seconds", f"replicas of the {details['deployment']}", replicas, steps=True),
+        Lines("seconds", "ms", {"p50": over_time("p50_ms"), "p99": over_time("p99_ms")}),
+    ]
+
+
 KINDS: dict[str, Callable[[Details], list[Chart]]] = {
     "text": _text,
     "handover": _handover,
@@ -133,4 +156,5 @@ KINDS: dict[str, Callable[[Details], list[Chart]]] = {
     "bulk": _bulk,
     "search": _search,
     "query": _query,
+    "autoscale": _autoscale,
 }

@@ -18,6 +18,7 @@ from scripts.console import log
 
 WIDTH_IN, HEIGHT_IN = 5.0, 4.0
 BAR_IN = 0.32
+MOST_TICKS = 16
 MET, MISSED = "#2a7f62", "#c0392b"
 
 
@@ -71,11 +72,15 @@ def _title(document: Mapping[str, Any]) -> str:
 
 def _draw_lines(axes: Any, chart: Lines) -> None:
     places = sorted({x for points in chart.lines.values() for x, _ in points})
+    many = len(places) > MOST_TICKS
     for name, points in chart.lines.items():
-        axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=4, label=name)
-    if len(places) > 1 and places[-1] >= 8 * places[0]:
-        axes.set_xscale("log")
-    axes.set_xticks(places, [f"{one:,.0f}" for one in places])
+        x, y = zip(*points, strict=True) if points else ((), ())
+        style = "steps-post" if chart.steps else "default"
+        axes.plot(x, y, marker="" if many else "o", markersize=4, drawstyle=style, label=name)
+    if not many:
+        if len(places) > 1 and places[-1] >= 8 * places[0]:
+            axes.set_xscale("log")
+        axes.set_xticks(places, [f"{one:,.0f}" for one in places])
     axes.minorticks_off()
     axes.set_xlabel(chart.x)
     axes.set_ylabel(chart.y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,18 +24,33 @@ class Target:
     body: Callable[[str], dict[str, Any]]
 
 
+class Refused(AssertionError):
+    """A request was not answered 200."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """``due_s``: when it was to be sent, by ``perf_counter``."""
+
+    due_s: float
+    reason: str
+
+
 @dataclass
 class Load:
     """``times_s``: of each request; ``ended_s``: when each was answered, by ``perf_counter``; ``rate``:
-    answers a second, to the last one; ``kept``: some prompts with their answers."""
+    answers a second, to the last one; ``kept``: some prompts with their answers; ``failures``: requests
+    without a time, where they are noted."""
 
     times_s: list[float] = field(default_factory=list)
     ended_s: list[float] = field(default_factory=list)
     rate: float = 0.0
     kept: Answered = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
 
 KEEP_EVERY = 25
+Ask = Callable[[aiohttp.ClientSession, Target, str, float, Load], Coroutine[Any, Any, None]]
 
 
 def closed_loop(target: Target, prompts: Iterator[str], clients: int, seconds: float) -> Load:
@@ -49,7 +64,14 @@ def open_loop(target: Target, prompts: Iterator[str], rate: float, seconds: floa
     Each counts from the moment it was due, however late it could be sent: else a service that stalls would
     be asked less just then ("coordinated omission", Gil Tene).
     """
-    return asyncio.run(_open(target, prompts, rate, seconds, seed))
+    random = np.random.default_rng(seed)
+    due = np.cumsum(random.exponential(1 / rate, int(rate * seconds)))
+    return asyncio.run(_open(target, prompts, due.tolist(), _ask))
+
+
+def timed_load(target: Target, prompts: Iterator[str], due_s: Sequence[float]) -> Load:
+    """Requests so many seconds from now, each counted from that moment, and failures noted."""
+    return asyncio.run(_open(target, prompts, due_s, _ask_noting))
 
 
 async def _closed(target: Target, prompts: Iterator[str], clients: int, seconds: float) -> Load:
@@ -66,15 +88,15 @@ async def _closed(target: Target, prompts: Iterator[str], clients: int, seconds:
     return load
 
 
-async def _open(target: Target, prompts: Iterator[str], rate: float, seconds: float, seed: int) -> Load:
-    random, load = np.random.default_rng(seed), Load()
-    due = np.cumsum(random.exponential(1 / rate, int(rate * seconds)))
+async def _open(target: Target, prompts: Iterator[str], due_s: Sequence[float], ask: Ask) -> Load:
+    load = Load()
     running: set[Awaitable[None]] = set()
     async with _session(0) as session, asyncio.TaskGroup() as group:
         started = time.perf_counter()
-        for moment in started + due:
-            await asyncio.sleep(max(0.0, moment - time.perf_counter()))
-            running.add(group.create_task(_ask(session, target, next(prompts), float(moment), load)))
+        for moment in due_s:
+            due = started + moment
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            running.add(group.create_task(ask(session, target, next(prompts), due, load)))
     load.rate = len(load.times_s) / (time.perf_counter() - started)
     return load
 
@@ -82,12 +104,21 @@ async def _open(target: Target, prompts: Iterator[str], rate: float, seconds: fl
 async def _ask(session: aiohttp.ClientSession, target: Target, prompt: str, began: float, load: Load) -> None:
     async with session.post(target.url, json=target.body(prompt), headers=target.headers) as response:
         answer = await response.read()
+    if response.status != 200:
+        raise Refused(f"{response.status} to {prompt!r}: {answer[:200]!r}")
     load.ended_s.append(time.perf_counter())
     load.times_s.append(load.ended_s[-1] - began)
-    if response.status != 200:
-        raise AssertionError(f"{response.status} to {prompt!r}: {answer[:200]!r}")
     if len(load.times_s) % KEEP_EVERY == 0:
         load.kept.append((prompt, answer))
+
+
+async def _ask_noting(
+    session: aiohttp.ClientSession, target: Target, prompt: str, began: float, load: Load
+) -> None:
+    try:
+        await _ask(session, target, prompt, began, load)
+    except (Refused, aiohttp.ClientError, TimeoutError) as error:
+        load.failures.append(Failure(began, f"{type(error).__name__}: {error}"))
 
 
 def _session(connections: int) -> aiohttp.ClientSession:

@@ -19,14 +19,13 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import psutil
-import torch
 from rich.table import Table
-from transformers import CLIPModel
 
 from configs.serving import CollectionArgs
 from db import index_versions
@@ -34,15 +33,15 @@ from db.vectors import VectorStore
 from scripts.benchmark.backlog import plant
 from scripts.benchmark.bulk import until_embedded
 from scripts.benchmark.http_load import Answered, Target, closed_loop
+from scripts.benchmark.measured_sleeps import PHOTOS_PER_CALL, measured_sleeps
 from scripts.benchmark.mixed import quantiles_ms
 from scripts.benchmark.photos import PhotoFile, write_photos
 from scripts.benchmark.prompted_catalogue import TOP, PromptedCatalogue, judged, prompted_catalogue
 from scripts.benchmark.prompts import distinct_prompts
 from scripts.benchmark.sleeping_bench import PROMPTS_PER_CALL, sleeping_bench
-from scripts.benchmark.sleeping_encoder import Sleeps, vector_of
+from scripts.benchmark.sleeping_encoder import drawn_vectors, vector_of
 from scripts.benchmark.workbench import PREFIX, Workbench
 from scripts.console import log
-from scripts.measurement.clustered import Array
 from scripts.measurement.random_checkpoint import FASHION_CLIP_SHAPE, make_checkpoint
 from scripts.measurement.report import Figure
 from serve_app.photos import ImageGeometry, prepare_photo
@@ -57,8 +56,8 @@ LOOK_S, RESTING_CORES, REST_TIMEOUT_S = 1.0, 0.6, 15.0
 PHOTOS_PER_S = 8  # for each node and second, near what a node embeds: rounds of both kinds are as long
 WARM_UP_PHOTOS = 48  # for each node, so that the processes of its tasks run
 CHECKED_PHOTOS = 48
-PHOTOS_PER_CALL, CALLS = 8, 5
 SAME = 0.9999
+DRAWN = partial(drawn_vectors, dimension=FASHION_CLIP_SHAPE.dimension)
 T = TypeVar("T")
 
 
@@ -91,13 +90,13 @@ def measure(
     """The figures, and what each visit to a number of ``nodes`` measured. Prints a table."""
     files = write_photos(directory / "data" / "media" / PREFIX, photos_of(seconds, max(nodes)))
     checkpoint = Path(model) if model else make_checkpoint(directory / "checkpoint", FASHION_CLIP_SHAPE)
-    sleeps = _measured(checkpoint)
+    sleeps = measured_sleeps(checkpoint)
     prompts_ms, photos_ms = 1000 * PROMPTS_PER_CALL * sleeps.prompt_s, 1000 * PHOTOS_PER_CALL * sleeps.photo_s
     log.print(
         f"{PROMPTS_PER_CALL} prompts sleep {prompts_ms:.0f} ms, {PHOTOS_PER_CALL} photos {photos_ms:.0f} ms"
     )
     with sleeping_bench(directory, checkpoint, sleeps) as (bench, cluster):
-        catalogue = prompted_catalogue(bench, CATALOGUE, 1, _drawn)
+        catalogue = prompted_catalogue(bench, CATALOGUE, 1, DRAWN)
         stage = Stage(bench, catalogue, files, seconds)
         visits: list[Visit] = []
         kept: Answered = []
@@ -106,7 +105,7 @@ def measure(
             cluster.resize(count)
             visits.append(_visit(stage, count, kept, right))
             log.print(_in_words(visits[-1]))
-        answers = judged(bench, catalogue, kept, _drawn)
+        answers = judged(bench, catalogue, kept, DRAWN)
     _print(visits)
     figures = [
         *gains(visits),
@@ -151,38 +150,9 @@ def gains(visits: Sequence[Visit]) -> list[Figure]:
     return found
 
 
-@torch.inference_mode()
-def _measured(checkpoint: Path) -> Sleeps:
-    """On this machine, with one thread."""
-    torch.set_num_threads(1)
-    model = CLIPModel.from_pretrained(checkpoint, dtype=torch.float32)
-    side, tokens = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings
-    prompts, photos = (
-        torch.zeros((PROMPTS_PER_CALL, tokens), dtype=torch.int64),
-        torch.zeros((PHOTOS_PER_CALL, 3, side, side)),
-    )
-    prompts_s = _median_s(lambda: model.get_text_features(input_ids=prompts))
-    photos_s = _median_s(lambda: model.get_image_features(pixel_values=photos))
-    return Sleeps(prompts_s / PROMPTS_PER_CALL, photos_s / PHOTOS_PER_CALL)
-
-
-def _median_s(call: Callable[[], object]) -> float:
-    times_s = []
-    for _ in range(1 + CALLS):
-        started = time.perf_counter()
-        call()
-        times_s.append(time.perf_counter() - started)
-    return statistics.median(times_s[1:])
-
-
 def _pixels(checkpoint: Path, files: Sequence[PhotoFile]) -> Pixels:
     geometry = ImageGeometry.of(checkpoint)
     return np.stack([prepare_photo(file.path.read_bytes(), geometry) for file in files])
-
-
-def _drawn(prompts: Sequence[str]) -> Array:
-    dimension = FASHION_CLIP_SHAPE.dimension
-    return np.stack([vector_of(prompt.encode(), dimension) for prompt in prompts])
 
 
 def _visit(stage: Stage, count: int, kept: Answered, right: list[bool]) -> Visit:

@@ -17,7 +17,7 @@ from configs.settings import environment_names
 from db.session import Database
 from scripts.benchmark.sleeping_encoder import Sleeps
 from scripts.benchmark.sleeping_service import IMPORT_PATH
-from scripts.benchmark.workbench import CONFIG, Workbench
+from scripts.benchmark.workbench import CONFIG, Launcher, Workbench
 from scripts.join_service import join_service
 from scripts.own_service import start, stop, wait_until_it_runs
 from serve_app.data_directory import DataDirectory, RunningService
@@ -26,7 +26,7 @@ from serve_app.local_environment import scratch_directory, set_ray_variables, se
 if TYPE_CHECKING:
     from scripts.benchmark.ray_nodes import Nodes
 
-LAUNCHER = "scripts.benchmark.sleeping_service"
+SLEEPING = Launcher("scripts.benchmark.sleeping_service", IMPORT_PATH)
 PER_NODE = "Ingress", "TextEmbedder", "ImageEmbedder", "SearchIndex"
 UNLIMITED = "key_requests_per_minute", "shop_requests_per_minute", "prompts_per_day"
 PROMPTS_PER_CALL = 4
@@ -49,7 +49,7 @@ def sleeping_bench(directory: Path, checkpoint: Path, sleeps: Sleeps) -> Iterato
         os.environ.update(sleeps.variable() | KEEP_WORKERS)
         document = sleeping_config(yaml.safe_load(CONFIG.read_text("utf-8")))
         config.write_text(yaml.safe_dump(document), "utf-8")
-        service = start(data, str(checkpoint), 0, config, LAUNCHER)
+        service = start(data, str(checkpoint), 0, config, SLEEPING.module)
         stack.callback(stop, service)
         running = wait_until_it_runs(data, service)
         database = Database(running.database_url, connections=2)
@@ -70,11 +70,8 @@ def sleeping_config(document: dict[str, Any]) -> dict[str, Any]:
     """A Serve config changed so that each node has one replica of each deployment but the Indexer."""
     application = document["applications"][0]
     application["import_path"] = IMPORT_PATH
-    args = application["args"]
-    args["limits"] |= dict.fromkeys(UNLIMITED)
-    args["indexer"]["claim_size"] = CLAIM_SIZE
-    args["search"] |= {"floor_quiet_s": LATER_S, "floor_at_most_s": LATER_S}
-    args["audit"]["poll_interval_s"] = LATER_S
+    leave_alone(application["args"])
+    application["args"]["indexer"]["claim_size"] = CLAIM_SIZE
     for deployment in application["deployments"]:
         if deployment["name"] in PER_NODE:
             deployment.pop("autoscaling_config", None)
@@ -82,6 +79,13 @@ def sleeping_config(document: dict[str, Any]) -> dict[str, Any]:
         if deployment["name"] == "TextEmbedder":
             deployment["user_config"]["max_batch_size"] = PROMPTS_PER_CALL
     return document
+
+
+def leave_alone(args: dict[str, Any]) -> None:
+    """No limits of keys and shops, and no background work that has nothing to do with the load."""
+    args["limits"] |= dict.fromkeys(UNLIMITED)
+    args["search"] |= {"floor_quiet_s": LATER_S, "floor_at_most_s": LATER_S}
+    args["audit"]["poll_interval_s"] = LATER_S
 
 
 def _environment(data: DataDirectory, running: RunningService) -> dict[str, str]:

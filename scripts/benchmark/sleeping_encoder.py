@@ -71,3 +71,8 @@ def vector_of(data: bytes, dimension: int) -> Vector:
     """(d,), of unit length, the same for the same bytes."""
     drawn = np.random.default_rng(list(sha256(data).digest())).normal(size=dimension)
     return (drawn / np.linalg.norm(drawn)).astype(np.float32)
+
+
+def drawn_vectors(prompts: Sequence[str], dimension: int) -> Vector:
+    """(n, d): what the encoder gives for these prompts."""
+    return np.stack([vector_of(prompt.encode(), dimension) for prompt in prompts])

@@ -35,6 +35,17 @@ UNSETTLED = text(
 
 
 @dataclass(frozen=True)
+class Launcher:
+    """``module`` starts a service whose configs name the application at ``import_path``."""
+
+    module: str
+    import_path: str
+
+
+SERVICE = Launcher("serve_app", "serve_app.main:build_app")
+
+
+@dataclass(frozen=True)
 class Shop:
     """``key``: its secret key."""
 
@@ -86,16 +97,18 @@ class Workbench:
 
 
 @contextmanager
-def workbench(directory: Path, model: str | None, config: Path = CONFIG) -> Iterator[Workbench]:
+def workbench(
+    directory: Path, model: str | None, config: Path = CONFIG, *, launcher: Launcher = SERVICE
+) -> Iterator[Workbench]:
     """Everything in ``directory``. ``model``: a checkpoint's directory; None makes one at random."""
     from serve_app.local_config import load_config
 
     if model is None:
         log.print("Making a checkpoint of FashionCLIP's shape with random weights ...")
         model = str(make_checkpoint(directory / "checkpoint", FASHION_CLIP_SHAPE))
-    args = load_config(config).args
+    args = load_config(config, launcher.import_path).args
     data = DataDirectory(directory / "data")
-    service = start(data, model, 0, config)
+    service = start(data, model, 0, config, launcher.module)
     try:
         running = wait_until_it_runs(data, service)
         database = Database(running.database_url, connections=2)
