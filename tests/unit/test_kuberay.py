@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from ray.scripts.scripts import start
 from ray.serve.schema import ServeDeploySchema
 
 from configs.serving import AppArgs
@@ -68,6 +69,20 @@ def test_the_groups() -> None:
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert pod["containers"][0]["image"].endswith("-cuda")
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["tolerations"]
+    for group in (
+        head,
+        cpu,
+    ):  # on a machine with GPUs, the image would show them, and Ray offer them to towers
+        assert group["rayStartParams"]["num-gpus"] == "0"
+        variables = group["template"]["spec"]["containers"][0]["env"]
+        assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in variables
+    assert "num-gpus" not in gpu["rayStartParams"]  # the operator takes it from the limits
+
+
+def test_ray_start_knows_the_parameters() -> None:
+    options = {name[2:] for option in start.params for name in option.opts if name.startswith("--")}
+    for group in ray_groups():
+        assert group["rayStartParams"].keys() <= options
 
 
 def test_the_state_of_the_head_is_in_redis() -> None:
