@@ -184,7 +184,7 @@ class Launcher:
             ) from None
 
     def _start_chroma(self, stack: ExitStack) -> None:
-        from serve_app.local_services import LocalChroma
+        from serve_app.local_services import LocalChroma, lock_directory
 
         self._chroma: LocalChroma | None = None
         if Settings().chroma_url is None:
@@ -195,6 +195,7 @@ class Launcher:
         else:
             from db.vectors import VectorStore
 
+            stack.callback(os.close, lock_directory(self._directory.path))
             try:
                 VectorStore(Settings().chroma_url or "", CollectionArgs()).ping()
             except DependencyUnavailable:
@@ -232,7 +233,7 @@ class Launcher:
         from serve_app.local_cluster import kill_leftovers
 
         former = self._directory.replace_scratch(scratch)
-        if former is not None and self._chroma is not None:  # Chroma's lock says that nobody else is here
+        if former is not None:  # the directory's lock says that nobody else is here
             kill_leftovers(former)
             shutil.rmtree(former, ignore_errors=True)
 

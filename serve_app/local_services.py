@@ -192,7 +192,7 @@ class LocalChroma:
         Raises ``ConfigurationError`` where another service uses the data directory.
         """
         with self._guard:
-            self._lock = _lock_directory(self._data_dir)
+            self._lock = lock_directory(self._data_dir)
             for attempt in range(START_ATTEMPTS):
                 try:
                     self._port = free_ports(1)[0]
@@ -266,10 +266,11 @@ class LocalChroma:
         return self._data_dir / "logs" / "chroma.log"
 
 
-def _lock_directory(data_dir: Path) -> int:
-    """Lock ``chroma.lock`` for this process and the server, which inherits it.
+def lock_directory(data_dir: Path) -> int:
+    """Lock ``chroma.lock`` for this process. Raises ConfigurationError where another service has it.
 
-    So a killed service's server keeps the next one out until it has shut down, which takes a moment.
+    A Chroma server inherits it: so a killed service's server keeps the next one out until it has shut down,
+    which takes a moment.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = _open_lock(data_dir / "chroma.lock")

@@ -141,7 +141,7 @@ class Bench:
         while True:
             self.work()
             with self.parts.database.transaction() as session:
-                left = session.exec(waiting).all()
+                left = session.execute(waiting).all()
             if not left:
                 return
             assert time.monotonic() < deadline, left

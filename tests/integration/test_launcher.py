@@ -106,9 +106,10 @@ def test_haproxy_is_the_front_door_and_throughput_mode_is_on(stack: Stack) -> No
         if connection.status == psutil.CONN_LISTEN
     }
     assert port in listening
-    (replica,) = stack.processes("ServeReplica:fashion:Ingress")
-    variables = replica.environ()
-    assert variables["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == variables["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+    replicas = stack.processes("ServeReplica:fashion:Ingress")
+    assert replicas
+    for variables in (replica.environ() for replica in replicas):
+        assert variables["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == variables["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
 
 
 def test_a_data_directory_that_is_in_use(stack: Stack) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import NullPool, create_engine, text
 
 from models.errors import ConfigurationError
 from serve_app.local_services import LocalChroma, LocalPostgres
+from tests.stack import processes_naming
 
 OWNER = """
 import sys, time
@@ -150,7 +151,7 @@ def test_chroma_comes_back_on_its_port(tmp_path: Path, stack: ExitStack) -> None
     url = server.start()
     stack.callback(server.stop)
     server.ensure_running()
-    (first,) = (child for child in psutil.Process().children() if str(tmp_path / "chroma") in child.cmdline())
+    (first,) = processes_naming(str(tmp_path / "chroma"))
     first.kill()
 
     def answers_again() -> bool:
