@@ -32,6 +32,18 @@ def test_chroma_admits_only_ray() -> None:
     assert policy["egress"] == []
 
 
+def test_chroma_is_where_the_service_looks_for_it() -> None:
+    (line,) = re.findall(
+        r"^CHROMA_URL=http://(.*):(\d+)$", (FOLDER / "settings.env").read_text(), re.MULTILINE
+    )
+    service = manifest("Service chroma")
+    (port,) = service["spec"]["ports"]
+    assert (service["metadata"]["name"], str(port["port"])) == line
+    (container,) = pod_templates()["StatefulSet chroma"]["spec"]["containers"]
+    assert container["ports"] == [{"name": port["targetPort"], "containerPort": 8000}]
+    assert container["command"][container["command"].index("--port") + 1] == "8000"
+
+
 def test_nobody_reaches_ray_without_a_reason() -> None:
     policy = manifest("NetworkPolicy fashion-ray")["spec"]
     assert selected(policy["podSelector"]) == {"Ray head", "Ray cpu", "Ray gpu"}
