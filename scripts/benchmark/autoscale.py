@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,14 @@ class Run:
             ],
         )
 
+    def under_way_at_stops(self) -> int:
+        """Requests that were under way while the number of replicas fell, and until ``POLL_S`` later."""
+        ended_s, found = self.due_s + self.times_s, np.zeros(len(self.due_s), bool)
+        for before, after in pairwise(self.seen):
+            if after.running < before.running:
+                found |= (self.due_s < after.moment_s + POLL_S) & (ended_s > before.moment_s)
+        return int(found.sum())
+
     def windows(self) -> list[Window]:
         starts = np.arange(0.0, self.profile.seconds, WINDOW_S).tolist()
         return [self._window(start) for start in starts]
@@ -174,6 +183,7 @@ def figures_of(run: Run, replicas: int, answers: Judged) -> list[Figure]:
         Figure("requests", len(run.times_s) + len(run.failures)),
         Figure("failed requests", len(run.failures), most=0),
         Figure(f"replicas went 1 → {replicas} → 1 (1: yes)", float(right), least=1),
+        Figure("answered requests under way when replicas stopped", run.under_way_at_stops(), least=1),
         Figure("p50, ms", whole["p50"]),
         Figure("p99, ms", whole["p99"]),
         Figure("slowest, ms", whole["slowest"]),

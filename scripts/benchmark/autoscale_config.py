@@ -13,7 +13,7 @@ from scripts.benchmark.sleeping_service import IMPORT_PATH
 from scripts.benchmark.workbench import CONFIG
 
 EMBEDDER, INGRESS = "TextEmbedder", "Ingress"
-UPSCALE_DELAY_S, DOWNSCALE_DELAY_S = 3.0, 12.0
+UPSCALE_DELAY_S, DOWNSCALE_DELAY_S = 3.0, 6.0
 # Serve compares the mean of the last seconds with the target; its own default, 30 s, would outlast a run.
 LOOK_BACK_S, LOOK_EVERY_S = 4.0, 1.0
 CALLS_PER_REPLICA = 2  # of the one Ingress at a time; more wait there, and share calls

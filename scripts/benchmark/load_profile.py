@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LOW_S, STEP_S, HIGH_S, FALL_S, LAST_S = 10.0, 40.0, 25.0, 15.0, 40.0
+LOW_S, STEP_S, HIGH_S, FALL_S, LAST_S = 10.0, 40.0, 20.0, 45.0, 25.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Profile:
 
 
 def up_and_down(low: float, high: float, replicas: int) -> Profile:
-    """From ``low`` to ``high``, slowly enough that ``replicas`` can start one after the other, and back."""
+    """From ``low`` to ``high``, slowly enough that ``replicas`` can start one after the other, and back, so
+    that they stop while others are asked."""
     lengths = LOW_S, STEP_S * (replicas - 1), HIGH_S, FALL_S, LAST_S
     moments = [0.0, *np.cumsum(lengths).tolist()]
     return Profile(list(zip(moments, (low, low, high, high, low, low), strict=True)))

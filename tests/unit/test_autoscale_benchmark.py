@@ -90,7 +90,7 @@ def test_load_rises_and_falls_and_is_the_same_in_every_run() -> None:
     assert [rate for _, rate in profile.corners] == [5, 5, 50, 50, 5, 5]
     due_s = profile.due_s(seed=1)
     assert due_s == profile.due_s(seed=1) == sorted(due_s)
-    for first, last in ((0.0, 10.0), (10.0, 90.0), (90.0, 115.0), (130.0, 170.0)):
+    for first, last in ((0.0, 10.0), (10.0, 90.0), (90.0, 110.0), (110.0, 155.0), (155.0, 180.0)):
         wanted = (last - first) * (profile.rate(first) + profile.rate(last)) / 2
         found = sum(first <= moment < last for moment in due_s)
         assert abs(found - wanted) < 4 * wanted**0.5
@@ -122,6 +122,13 @@ def test_a_window_has_the_requests_that_were_due_in_it() -> None:
     assert second.p99_ms == pytest.approx(200)
 
 
+def test_requests_under_way_when_a_replica_stops_are_those_between_two_looks_and_a_moment_later() -> None:
+    assert run_of([2, 1]).under_way_at_stops() == 2  # due after 1 and 2 s, of a stop within the first 5
+    assert run_of([2, 2, 1]).under_way_at_stops() == 1  # due after 6 s, of one within the next 5
+    assert run_of([2, 2, 2, 1]).under_way_at_stops() == 0
+    assert run_of([1, 2, 3]).under_way_at_stops() == 0
+
+
 def test_a_failed_request_or_a_missing_replica_misses_its_limit() -> None:
     def missed(run: Run) -> list[str]:
         return [one.name for one in figures_of(run, 3, ALL_RIGHT) if not one.met]
@@ -129,6 +136,7 @@ def test_a_failed_request_or_a_missing_replica_misses_its_limit() -> None:
     assert missed(run_of([1, 3, 1])) == []
     assert missed(run_of([1, 3, 1], [Failure(107.0, "503")])) == ["failed requests"]
     assert missed(run_of([1, 2, 1])) == ["replicas went 1 → 3 → 1 (1: yes)"]
+    assert missed(run_of([1, 3, 3, 1])) == ["answered requests under way when replicas stopped"]
 
 
 @pytest.mark.parametrize("sleeping", [True, False])
