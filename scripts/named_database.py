@@ -39,9 +39,9 @@ def named_database(data_dir: Path | None) -> Iterator[str | URL]:
         yield url
         return
     directory = DataDirectory(data_dir)
-    running = directory.running()
-    if running is not None and not _has_database(data_dir):  # it uses the server that its environment named
-        yield running.database_url
+    elsewhere = _elsewhere(directory)
+    if elsewhere is not None:
+        yield elsewhere
         return
     directory.create()
     server = LocalPostgres(directory.path)
@@ -69,12 +69,14 @@ def existing_database(data_dir: Path | None, connections: int = 1) -> Iterator[D
 
     Raises ConfigurationError, also for a directory that no service ever used.
     """
-    if data_dir is not None and not _has_database(data_dir) and DataDirectory(data_dir).running() is None:
+    directory = DataDirectory(data_dir) if data_dir is not None else None
+    if directory is not None and not (_elsewhere(directory) or (directory.path / "postgres").is_dir()):
         raise ConfigurationError(f"{data_dir} is no data directory of a service. Check --data-dir.")
     with opened_database(data_dir, connections) as database:
         yield database
 
 
-def _has_database(data_dir: Path) -> bool:
-    """Whether a service had its PostgreSQL there."""
-    return (DataDirectory(data_dir).path / "postgres").is_dir()
+def _elsewhere(directory: DataDirectory) -> str | None:
+    """The database of the service that runs there, where its environment named one."""
+    running = directory.running()
+    return None if running is None or running.local_database else running.database_url

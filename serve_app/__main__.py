@@ -167,6 +167,7 @@ class Launcher:
         from serve_app.local_services import LocalPostgres
 
         url = Settings().sqlalchemy_url()
+        self._local_database = url is None
         if url is None:
             server = LocalPostgres(self._directory.path)
             stack.callback(server.stop)
@@ -267,6 +268,7 @@ class Launcher:
                 settings.chroma_url or "",
                 database_url,
                 settings.media_url or "",
+                self._local_database,
                 metrics_urls,
             )
         )

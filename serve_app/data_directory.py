@@ -16,7 +16,10 @@ SCRATCH_PREFIX = "fr-"
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """Written when the service is ready, removed when it stops. ``metrics_urls``: for Prometheus."""
+    """Written when the service is ready, removed when it stops. ``metrics_urls``: for Prometheus.
+
+    ``local_database``: it is the directory's own.
+    """
 
     pid: int
     url: str
@@ -24,6 +27,7 @@ class RunningService:
     chroma_url: str
     database_url: str
     media_url: str = ""
+    local_database: bool = True
     metrics_urls: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:

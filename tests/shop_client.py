@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tests.drawings import garment
+
 PHOTOS = "/api/image-collection/"
 RECOMMENDATIONS = "/api/recommendations/"
 PATIENCE_S = 120.0
+REVOKED_WITHIN_S = 5.0
+REFUSALS = 8  # in a row: each replica of the Ingress remembers keys for itself
 
 
 class Http(Protocol):
@@ -145,3 +149,19 @@ def assert_nothing_leaks(text: str) -> None:
     """No trace of the libraries that the service is made of."""
     for word in ("Traceback", "psycopg", "sqlalchemy", "ray.", "RayTaskError", "chromadb", "site-packages"):
         assert word not in text, text
+
+
+def wait_until_refused(client: ShopClient) -> None:
+    """No request that begins later than 5 s from now is answered."""
+    ended = time.monotonic()
+    refused = 0
+    while refused < REFUSALS:
+        asked = time.monotonic()
+        if client.ask("a dress").status_code == 200:
+            assert asked - ended < REVOKED_WITHIN_S
+            refused = 0
+        else:
+            refused += 1
+        time.sleep(0.05)
+    assert_problem(client.ask("a dress"), 401, "not_authenticated")
+    assert_problem(client.upload(garment(), name="x"), 401, "not_authenticated")

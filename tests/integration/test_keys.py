@@ -6,35 +6,18 @@ import time
 from typing import Any
 
 from tests.drawings import garment
-from tests.shop_client import RECOMMENDATIONS, ShopClient, assert_problem
+from tests.shop_client import RECOMMENDATIONS, ShopClient, assert_problem, wait_until_refused
 from tests.stack import Stack
 
 KEYS = "/api/keys/"
 PAGE = "https://www.shop.example"
 LIMIT_S = 5.0
-REFUSALS = 8  # in a row: each replica of the Ingress remembers keys for itself
 
 
 def make(shop: ShopClient, **fields: Any) -> tuple[int, ShopClient]:
     answer = shop.request("POST", KEYS, json={"name": "x", "scope": "secret"} | fields)
     assert answer.status_code == 201, answer.text
     return answer.json()["id"], ShopClient(shop.http, shop.shop_id, answer.json()["key"])
-
-
-def wait_until_refused(client: ShopClient) -> None:
-    """No request that begins later than 5 s from now is answered."""
-    ended = time.monotonic()
-    refused = 0
-    while refused < REFUSALS:
-        asked = time.monotonic()
-        if client.ask("a dress").status_code == 200:
-            assert asked - ended < LIMIT_S
-            refused = 0
-        else:
-            refused += 1
-        time.sleep(0.05)
-    assert_problem(client.ask("a dress"), 401, "not_authenticated")
-    assert_problem(client.upload(garment(), name="x"), 401, "not_authenticated")
 
 
 def test_keys_end_within_5_s_and_photos_stay(stack: Stack, shop: ShopClient) -> None:

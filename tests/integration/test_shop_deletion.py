@@ -18,6 +18,7 @@ from tests.stack import Stack
 
 MY_SHOP = "/api/shops/me/"
 PATIENCE_S = 60.0
+LOGGED_WITHIN_S = 1.5  # by the replicas of the Ingress that do not take the deletion
 TABLES = ("image", "api_key", "prompt", "event", "signup_link", "mail")
 
 
@@ -115,6 +116,7 @@ def test_nothing_slips_in_beside_the_deletion(stack: Stack, shop: ShopClient) ->
     while (uploaded.count(201) < 4 or answered.count(200) < 4) and time.monotonic() < deadline:
         time.sleep(0.02)
     answered_before = answered.count(200)
+    time.sleep(LOGGED_WITHIN_S)
     report = wait_for_report(stack, delete_shop(shop))
     stop.set()
     for client in clients:
