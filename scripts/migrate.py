@@ -45,7 +45,7 @@ def _wait(url: str | URL, wait_s: float) -> None:
             if is_migrated(url):
                 return
         except AppError as error:  # not there yet
-            reason = error.message
+            reason = error.message.rstrip(".")
         if time.monotonic() > deadline:
             raise ConfigurationError(
                 f"After {wait_s:g} s the database is not ready: {reason}. "
