@@ -351,8 +351,10 @@ def stack(
     directory = tmp_path_factory.mktemp("stack")
     config = quick_config(directory / "quick.yaml", profile=PROFILE)
     arguments = (str(config), "--port", "0")
-    # Serve would hold back a thousand lines of each log.
-    variables = mail_server.environment(RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE="1")
+    # Serve would hold back a thousand lines of each log, and keep an Ingress that stops for 30 s.
+    variables = mail_server.environment(
+        RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE="1", RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S="5"
+    )
     variables |= servers.variables if servers is not None else {}
     running = Stack.launch(directory / "data", *arguments, variables=variables)
     running.servers = servers
