@@ -17,6 +17,8 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from sqlalchemy import URL, NullPool, create_engine, text
+
 from models.errors import ConfigurationError
 from serve_app.local_environment import free_ports
 from serve_app.local_services import LocalChroma, embedded_postgres
@@ -46,6 +48,19 @@ class NativeServers:
     def mails(self) -> Path:
         """A Maildir with what the SMTP server took."""
         return self._folder / "mails"
+
+    @property
+    def database_url(self) -> str:
+        """For SQLAlchemy, with the password."""
+        url = URL.create(
+            "postgresql+psycopg2",
+            username=self.variables["DB_USER"],
+            password=self.variables["DB_PASSWORD"],
+            host=self.variables["DB_HOST"],
+            port=int(self.variables["DB_PORT"]),
+            database=self.variables["DB_NAME"],
+        )
+        return url.render_as_string(hide_password=False)
 
     @property
     def env_file(self) -> Path:
@@ -207,8 +222,6 @@ def _wait_for(port: int, what: str, log: Path) -> None:
 
 def _create_login(address: str, password: str) -> None:
     """A role that owns the database, as an installation has it: no superuser."""
-    from sqlalchemy import NullPool, create_engine, text
-
     engine = create_engine(address, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
         if connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": LOGIN}) is None:

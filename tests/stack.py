@@ -24,7 +24,7 @@ import httpx
 import psutil
 import pytest
 import yaml
-from sqlalchemy import URL, Connection, NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 
 from configs.serving import CollectionArgs
 from configs.settings import environment_names
@@ -206,16 +206,8 @@ class Stack:
     @property
     def database_url(self) -> str:
         """Read from the server's own file: joining it as a user would keep it alive at the end."""
-        if "DB_HOST" in self.variables:
-            parts = {name: self.variables[f"DB_{name.upper()}"] for name in ("host", "password")}
-            url = URL.create(
-                "postgresql+psycopg2",
-                username=self.variables["DB_USER"],
-                port=int(self.variables["DB_PORT"]),
-                database=self.variables["DB_NAME"],
-                **parts,
-            )
-            return url.render_as_string(hide_password=False)
+        if self.servers is not None:
+            return self.servers.database_url
         socket_dir = (self.data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[4]
         return f"postgresql+psycopg2://postgres@/fashion?host={socket_dir}"
 

@@ -21,7 +21,6 @@ from pathlib import Path
 import httpx
 import yaml
 from rich.table import Table
-from sqlalchemy import URL
 
 from configs.settings import environment_names
 from models.errors import ConfigurationError
@@ -29,6 +28,7 @@ from scripts.cluster.nodes import Cluster
 from scripts.cluster.scenario import RETURN_LIMIT_S, Kill, Scenario
 from scripts.command import run
 from scripts.console import log, out
+from scripts.create_shop import create_shop
 from scripts.native_servers import NativeServers
 from serve_app.local_environment import free_ports
 
@@ -72,7 +72,9 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.serve:
             log.print(f"Ready: {url}. Ctrl-C stops it.")
             signal.pause()
-        key = _new_shop(environment)
+        key = create_shop(
+            servers.database_url, environment["SECRET_KEY"], "Cluster shop", "cluster@example.com"
+        )
         scenario = Scenario(cluster, url, key, folder / "photos", arguments.photos)
         kills: list[Kill] = []
         for number in range(1, arguments.rounds + 1):
@@ -141,20 +143,6 @@ def _environment(servers: NativeServers, url: str) -> dict[str, str]:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "PYTHONPATH": str(PROJECT),
     }
-
-
-def _new_shop(environment: dict[str, str]) -> str:
-    from scripts.create_shop import create_shop
-
-    url = URL.create(
-        "postgresql+psycopg2",
-        username=environment["DB_USER"],
-        password=environment["DB_PASSWORD"],
-        host=environment["DB_HOST"],
-        port=int(environment["DB_PORT"]),
-        database=environment["DB_NAME"],
-    )
-    return create_shop(url, environment["SECRET_KEY"], "Cluster shop", "cluster@example.com")
 
 
 def _check(done: subprocess.CompletedProcess[bytes]) -> None:
